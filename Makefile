@@ -1,0 +1,65 @@
+# `make bench` and `make test` do all their own set-up, each as the first command in a fresh clone.
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+DEVICE ?= auto
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: bench test check report clean warn
+
+bench: warn $(VENV)/.ready
+	$(BIN)/gemmbench run --suite quick --device $(DEVICE)
+
+test: $(VENV)/.ready
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+report: $(VENV)/.ready
+	$(BIN)/python -m gemmbench.show.readme README.md results
+
+clean:
+	rm -rf $(VENV) build dist
+
+# Does that python have a torch built for a GPU? Then that one is used, with its Triton.
+GPU_TORCH := $(PYTHON) -c 'import sys, torch; sys.exit(not (torch.version.cuda or torch.version.hip))' 2>/dev/null
+
+warn:
+	@if [ ! -e $(VENV)/.ready ] && ! $(GPU_TORCH); then \
+	  if [ -e /dev/kfd ] && [ "$(DEVICE)" != cpu ]; then \
+	    echo "This machine has an AMD GPU (/dev/kfd), and $(TORCH) as pip installs it has no ROCm."; \
+	    echo "Use a python that has a ROCm build of torch: make bench PYTHON=/opt/venv/bin/python"; \
+	    echo "or measure the CPU: make bench DEVICE=cpu"; \
+	    exit 1; \
+	  fi; \
+	  if [ -e /dev/nvidia0 ]; then \
+	    echo "This machine has an NVIDIA GPU, and $(PYTHON) no torch for it: $(TORCH) will be installed."; \
+	    echo "pip's build of it wants a driver for CUDA 13 (580 or newer). If yours is older, name a"; \
+	    echo "build that fits: make bench TORCH=torch==2.10.0"; \
+	  fi; \
+	fi
+
+$(VENV)/.ready: pyproject.toml Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
+	@if $(GPU_TORCH); then \
+	  set -e; \
+	  echo "Using the torch that $(PYTHON) has, with its Triton."; \
+	  $(PYTHON) -m venv --system-site-packages $(VENV); \
+	  $(PYTHON) -c 'import pathlib, torch; print(pathlib.Path(torch.__file__).parents[1])' \
+	    > "$$(echo $(VENV)/lib/python3*/site-packages)/torch_of_parent.pth"; \
+	  $(BIN)/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*(d for d in p["dependencies"] + p["optional-dependencies"]["dev"] if not d.startswith("torch")), sep="\n")' \
+	    > $(VENV)/requirements.txt; \
+	  $(BIN)/python -m pip install --quiet -r $(VENV)/requirements.txt; \
+	  $(BIN)/python -m pip install --quiet --no-deps -e .; \
+	else \
+	  set -e; \
+	  $(PYTHON) -m venv $(VENV); \
+	  echo "Installing $(TORCH) and what gemmbench needs into $(VENV)"; \
+	  $(BIN)/python -m pip install --quiet "$(TORCH)"; \
+	  $(BIN)/python -m pip install --quiet -e '.[cpu,dev]'; \
+	fi
+	@touch $@

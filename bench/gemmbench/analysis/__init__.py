@@ -1,0 +1,1 @@
+"""What records say: pooled times, speedups, the best of each precision, comparisons."""

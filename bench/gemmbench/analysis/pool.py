@@ -1,0 +1,137 @@
+"""Repeats of a case pooled into one row: what differs between processes decides the interval."""
+
+import math
+from collections.abc import Sequence
+from statistics import median
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gemmbench.timing.statistics import Estimate, estimate_over_repeats
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CASE = ("run_id", "group", "kernel", "precision", "modes")
+"""What a case is, apart from its repeat."""
+
+_WORST_STATUS = ("wrong", "failed", "timeout", "ok", "interrupted", "unsupported")
+_WORST_VERDICT = ("throttled", "contended", "drifting", "noisy", "converged")
+_PER_REPEAT = ("repeat", "turn_us", "anchor_us", "anchor_us_low", "anchor_us_high", "anchor_error")
+
+
+def pooled(df: "pd.DataFrame") -> "pd.DataFrame":
+    """One row a case, over its repeats; columns of `load`, less those of a single repeat, plus
+    `n_repeats` and `spread_pct`, the standard deviation between repeats in percent.
+
+    Over several repeats times are geometric means with Student's interval, and `converged` or
+    `noisy` is said of that interval. A case is as bad as its worst repeat; contended repeats are
+    left out while at least half of them are not.
+    """
+    kept = df.drop(columns=list(_PER_REPEAT))
+    numbers = df.groupby(list(CASE), sort=False, dropna=False).ngroup().to_numpy()
+    first = np.unique(numbers, return_index=True)[1]
+    out = kept.iloc[first].reset_index(drop=True)
+    out["n_repeats"] = out["status"].eq("ok").astype("int64")
+    out["spread_pct"] = math.nan
+    if len(first) < len(df):
+        _overwrite(out, df, numbers)
+    return out
+
+
+def _overwrite(out: "pd.DataFrame", df: "pd.DataFrame", numbers: "np.ndarray") -> None:
+    """Give the cases of several rows the figures of all of them."""
+    order = np.argsort(numbers, kind="stable")
+    bounds = np.flatnonzero(np.diff(numbers[order])) + 1
+    columns = {name: out[name].tolist() for name in _POOLED}
+    source = {name: df[name].tolist() for name in (*_SOURCE, *_POOLED) if name in df.columns}
+    for rows in np.split(order, bounds):
+        if len(rows) > 1:
+            one = _pool({name: [values[row] for row in rows] for name, values in source.items()})
+            for name, value in one.items():
+                columns[name][numbers[rows[0]]] = value
+    for name, values in columns.items():
+        out[name] = type(out[name])(values, dtype=out[name].dtype)
+
+
+_NAMES = """
+status reason n_samples n_rounds time_us time_us_low time_us_high verdict power_limited tflops
+tflops_low tflops_high gbps pct_peak clock_mhz power_w tflops_per_w error impossible n_repeats
+spread_pct
+"""
+_POOLED = tuple(_NAMES.split())
+_SOURCE = ("target", "intensity", "peak_tflops")
+
+
+def _pool(rows: dict[str, list[object]]) -> dict[str, object]:
+    """The pooled figures of one case's rows, as lists by column."""
+    statuses = [str(status) for status in rows["status"]]
+    status = min(statuses, key=_WORST_STATUS.index)
+    named = statuses.index(status)
+    found: dict[str, object] = {
+        "status": status,
+        "reason": rows["reason"][named],
+        "n_samples": sum(_numbers(rows["n_samples"])),
+        "n_rounds": sum(_numbers(rows["n_rounds"])),
+        "error": max(_known(rows["error"]), default=math.nan),
+        "impossible": any(rows["impossible"]),
+    }
+    if status != "ok":
+        gone = {name: math.nan for name in _POOLED if name not in found}
+        return {**found, **gone, "verdict": None, "power_limited": None, "n_repeats": 0}
+    ok = [index for index, one in enumerate(statuses) if one == "ok"]
+    clean = [index for index in ok if rows["verdict"][index] != "contended"]
+    if 2 * len(clean) >= len(ok):
+        ok = clean
+
+    def of(name: str) -> list[float]:
+        return _known([rows[name][index] for index in ok])
+
+    times = of("time_us")
+    verdicts = [str(rows["verdict"][index]) for index in ok]
+    verdict = min(verdicts, key=_WORST_VERDICT.index)
+    time = estimate_over_repeats(times)
+    if len(times) == 1:
+        low, high = (_numbers(rows[f"time_us_{end}"])[ok[0]] for end in ("low", "high"))
+        time = Estimate(times[0], low, high, 1)
+    elif verdict in ("noisy", "converged"):
+        target = float(_numbers(rows["target"])[0])
+        verdict = "converged" if time.half_width <= target else "noisy"
+    if verdict == "contended":
+        time = Estimate(time.value, math.nan, math.nan, time.n)
+    work = of("tflops")[0] * times[0] if times and of("tflops") else math.nan
+    tflops = work / time.value
+    peak = _numbers(rows["peak_tflops"])[0]
+    intensity = _numbers(rows["intensity"])[0]
+    power = _middle(of("power_w"))
+    limited = [rows["power_limited"][index] for index in ok]
+    return {
+        **found,
+        "time_us": time.value,
+        "time_us_low": time.low,
+        "time_us_high": time.high,
+        "verdict": verdict,
+        "power_limited": True if any(one is True for one in limited) else limited[0],
+        "tflops": tflops,
+        "tflops_low": work / time.high,
+        "tflops_high": work / time.low,
+        "gbps": 1e3 * tflops / intensity,
+        "pct_peak": 100 * tflops / peak,
+        "clock_mhz": _middle(of("clock_mhz")),
+        "power_w": power,
+        "tflops_per_w": tflops / power if power > 0 else math.nan,
+        "n_repeats": len(times),
+        "spread_pct": 100 * float(np.log(times).std(ddof=1)) if len(times) > 1 else math.nan,
+    }
+
+
+def _numbers(values: Sequence[object]) -> list[float]:
+    return [float(value) for value in values if isinstance(value, int | float)]
+
+
+def _known(values: Sequence[object]) -> list[float]:
+    return [value for value in _numbers(values) if not math.isnan(value)]
+
+
+def _middle(values: Sequence[float]) -> float:
+    return median(values) if values else math.nan

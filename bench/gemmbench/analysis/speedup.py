@@ -1,0 +1,160 @@
+"""Speedups over the ladder's base, from the turns that were taken in one round."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from gemmbench.analysis.pool import CASE, pooled
+from gemmbench.analysis.rows import values_of
+from gemmbench.timing.statistics import Estimate, paired_ratio, ratio_over_repeats
+from gemmkernels.kernel import TIERS
+from gemmkernels.ladder import LADDER
+from gemmkernels.precision import PRECISIONS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SPEEDUP_COLUMNS = (
+    "base_kernel",
+    "base_precision",
+    "speedup",
+    "speedup_low",
+    "speedup_high",
+    "speedup_reason",
+)
+_TIERS: dict[str, int] = {tier: index for index, tier in enumerate(TIERS)}
+_RUNGS = {kernel.name: index for index, kernel in enumerate(LADDER)}
+_PRECISIONS = {name: index for index, name in enumerate(PRECISIONS)}
+_NONE = Estimate(math.nan, math.nan, math.nan, 0)
+
+Case: TypeAlias = tuple[str, str, str, str, str]
+Group: TypeAlias = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """What a speedup needs of one repeat of a case."""
+
+    repeat: int
+    kernel: str
+    tier: str
+    precision: str
+    base: bool
+    contended: bool
+    turn_us: Mapping[int, float]
+
+
+def ladder(df: "pd.DataFrame") -> "pd.DataFrame":
+    """`pooled` rows in ladder order, each with its speedup over the base of its ladder.
+
+    `base_kernel` in `base_precision` is the ladder's base in the same precision; where that does
+    not run, the base in fp32 of the same group; where no base ran, the lowest rung in that
+    precision. `speedup` is the median of the paired ratios of one round's turns (over several
+    repeats their geometric mean) with its 95% interval, at least ±0.5%. It is NaN, and
+    `speedup_reason` says why, where one of the two is contended or they share no round.
+    """
+    rows = pooled(df)
+    cases = _cases(df)
+    bases = _bases(cases)
+    found = []
+    for case in _keys(rows):
+        run, group, _, precision, _ = case
+        base = bases.get((run, group), {}).get(precision)
+        found.append(_speedup(cases.get(case, []), base, cases))
+    for index, name in enumerate(SPEEDUP_COLUMNS):
+        rows[name] = [one[index] for one in found]
+    return _in_order(rows)
+
+
+def rung(kernel: str, tier: str) -> tuple[int, int]:
+    """Where a kernel stands in the ladder; a user's kernels come last in their tier."""
+    return (_TIERS.get(tier, len(_TIERS)), _RUNGS.get(kernel, len(_RUNGS)))
+
+
+def _in_order(rows: "pd.DataFrame") -> "pd.DataFrame":
+    runs = {run: index for index, run in enumerate(dict.fromkeys(values_of(rows, "run_id")))}
+    groups = {group: index for index, group in enumerate(dict.fromkeys(values_of(rows, "group")))}
+    seen = {name: index for index, name in enumerate(dict.fromkeys(values_of(rows, "kernel")))}
+    keys = [
+        (
+            *(runs[run], groups[group], _PRECISIONS.get(precision, 99)),
+            *(rung(kernel, tier), seen[kernel], modes),
+        )
+        for (run, group, kernel, precision, modes), tier in zip(
+            _keys(rows), values_of(rows, "tier"), strict=True
+        )
+    ]
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    return rows.iloc[order].reset_index(drop=True)
+
+
+def _keys(df: "pd.DataFrame") -> list[Case]:
+    return list(zip(*(values_of(df, name) for name in CASE), strict=True))
+
+
+def _cases(df: "pd.DataFrame") -> dict[Case, list[_Row]]:
+    """The repeats with times of each case."""
+    found: dict[Case, list[_Row]] = defaultdict(list)
+    names = ("status", "repeat", "tier", "base", "verdict", "turn_us")
+    for case, status, repeat, tier, base, verdict, turn_us in zip(
+        _keys(df), *(values_of(df, name) for name in names), strict=True
+    ):
+        if status == "ok":
+            found[case].append(
+                _Row(repeat, case[2], tier, case[3], base, verdict == "contended", turn_us)
+            )
+    return dict(found)
+
+
+def _bases(cases: Mapping[Case, list[_Row]]) -> dict[Group, dict[str, Case]]:
+    """Of each (run, group): precision → the case that its speedups are over."""
+    members: dict[Group, list[Case]] = defaultdict(list)
+    for case in cases:
+        members[case[0], case[1]].append(case)
+
+    def standing(case: Case) -> tuple[bool, tuple[int, int]]:
+        return case[4] != "", rung(case[2], cases[case][0].tier)
+
+    def lowest(some: Iterable[Case]) -> Case | None:
+        return min(some, key=standing, default=None)
+
+    found: dict[Group, dict[str, Case]] = {}
+    for group, inside in members.items():
+        named = [case for case in inside if cases[case][0].base]
+        in_fp32 = lowest(case for case in named if case[3] == "fp32")
+        for precision in {case[3] for case in inside}:
+            same = lowest(case for case in named if case[3] == precision)
+            least = lowest(case for case in inside if case[3] == precision)
+            base = same or in_fp32 or least
+            assert base is not None
+            found.setdefault(group, {})[precision] = base
+    return found
+
+
+def _speedup(
+    rows: list[_Row], base: Case | None, cases: Mapping[Case, list[_Row]]
+) -> tuple[str | None, str | None, float, float, float, str]:
+    """The values of SPEEDUP_COLUMNS for one case."""
+    if base is None or not rows:
+        return None, None, math.nan, math.nan, math.nan, ""
+    over = cases[base]
+    if over is rows:
+        return base[2], base[3], 1.0, 1.0, 1.0, ""
+    by_repeat = {row.repeat: row for row in over}
+    pairs = [(by_repeat[row.repeat], row) for row in rows if row.repeat in by_repeat]
+    quiet = [(slow, fast) for slow, fast in pairs if not slow.contended and not fast.contended]
+    ratio, reason = _NONE, ""
+    if 2 * len(quiet) < len(pairs):
+        reason = "contended" if all(row.contended for row in rows) else f"{base[2]} is contended"
+    else:
+        found = [paired_ratio(slow.turn_us, fast.turn_us) for slow, fast in quiet]
+        known = [one for one in found if not math.isnan(one.value)]
+        if not known:
+            reason = f"shares no round with {base[2]}"
+        else:
+            ratio = (
+                known[0] if len(known) == 1 else ratio_over_repeats([one.value for one in known])
+            )
+    return base[2], base[3], ratio.value, ratio.low, ratio.high, reason

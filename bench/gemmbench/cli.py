@@ -1,0 +1,259 @@
+"""The command line: one command a function, and no logic of its own."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from gemmbench._version import __version__
+from gemmbench.quantities import parse_duration, parse_percent
+from gemmkernels.errors import GemmbenchError
+
+if TYPE_CHECKING:
+    from gemmbench.runner.listener import Outcome
+    from gemmbench.runner.request import Request
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
+_WHAT = (
+    click.option("--suite", "-s", "suites", multiple=True, metavar="NAME|FILE", help="A suite."),
+    click.option("--shape", "shapes", multiple=True, metavar="MxNxK", help="One shape."),
+    click.option(
+        "--precision", "-p", "precisions", multiple=True, metavar="P", help="One of them."
+    ),
+    click.option(
+        *("--kernel", "-k", "kernels"),
+        multiple=True,
+        metavar="NAME|FILE",
+        help="A kernel by its name, or a file with your own.",
+    ),
+    click.option("--device", "-d", default="auto", metavar="cpu|cuda:0", help="[the first GPU]"),
+    click.option("--data", default="normal", metavar="NAME", help="What A and B hold. [normal]"),
+    click.option("--layout", metavar="nn|nt|tn|tt", help="Of A and B. [nn; for fp8 nt]"),
+    click.option("--threads", type=int, metavar="N", help="Threads on a CPU. [all cores]"),
+    click.option("--timeout", default="120", metavar="S", help="Silence that ends a case. [120]"),
+    click.option("--quiet", "-q", is_flag=True, help="No progress."),
+)
+_FORMAT = click.option(
+    "--format", "-f", "form", default="table", metavar="FORM", help="table, markdown, csv, json."
+)
+_RUNS = click.argument("runs", nargs=-1, required=True, metavar="RUN…")
+
+
+def _asks_what(command: Command) -> Command:
+    """The options of `run` and `verify` that say what to do, and on what."""
+    for option in reversed(_WHAT):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="gemmbench")
+def app() -> None:
+    """How fast a device really multiplies matrices, at each precision, and how far that is from its
+    spec sheet."""
+
+
+@app.command(epilog="Example: gemmbench run --suite quick --precision bf16 --budget 8m")
+@_asks_what
+@click.option("--preset", metavar="NAME", help="sustained, cold or quick. [the suite's; sustained]")
+@click.option("--launch", metavar="HOW", help="On a GPU: graph, stream. [graph; on AMD stream]")
+@click.option("--target", metavar="1%", help="Half-width of the interval to reach.")
+@click.option("--max-time", metavar="S", help="Longest time for the turns of a group.")
+@click.option("--budget", metavar="T", help="Fit the run into a time such as 90s, 8m or 2h.")
+@click.option("--repeat", type=int, metavar="N", help="Repeats of all of it, each a new process.")
+@click.option("--seed", type=int, default=0, metavar="N", help="Of data and order of turns. [0]")
+@click.option("--out", default="results/local", metavar="DIR", help="[results/local]")
+@click.option("--resume", metavar="RUN", help="Take a run up again, with its own options.")
+def run(
+    *,
+    target: str | None,
+    max_time: str | None,
+    timeout: str,
+    budget: str | None,
+    repeat: int | None,
+    resume: str | None,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Measure kernels on a device, and keep every sample."""
+
+    def work() -> int:
+        request = _request(
+            **options,
+            target=parse_percent("--target", target),
+            max_time_s=parse_duration("--max-time", max_time),
+            timeout_s=parse_duration("--timeout", timeout),
+            budget_s=parse_duration("--budget", budget),
+            repeats=repeat,
+            command=tuple(sys.argv[1:]),
+        )
+        outcome = _carry_out(request, quiet=quiet, resume=resume)
+        if outcome.path is not None:
+            from gemmbench.show.finish import finish
+
+            finish(outcome.path, timed_share=outcome.timed_share)
+        return outcome.exit_code
+
+    _exit(work)
+
+
+@app.command(epilog="Example: gemmbench verify --kernel torch --shape 1000x777x513 --seeds 20")
+@_asks_what
+@click.option("--seeds", type=click.IntRange(min=1), default=1, metavar="N", help="How many. [1]")
+def verify(*, seeds: int, timeout: str, quiet: bool, **options: Any) -> None:
+    """Check that kernels are right, without timing them. Exit code 1 when one is not."""
+
+    def work() -> int:
+        if not options["shapes"] and not options["suites"]:
+            options["shapes"] = ("64x64x64", "129x65x97", "512x512x512")
+        worst = 0
+        for seed in range(seeds):
+            request = _request(
+                **options,
+                preset="quick",
+                timeout_s=parse_duration("--timeout", timeout),
+                seed=seed,
+            )
+            worst = max(worst, _carry_out(request, quiet=quiet, verify_only=True).exit_code)
+        return worst
+
+    _exit(work)
+
+
+@app.command("list", epilog="Example: gemmbench list kernels")
+@click.argument("what", metavar="kernels|suites|devices|precisions")
+@_FORMAT
+def list_(what: str, form: str) -> None:
+    """List what there is; devices are those with a spec sheet."""
+
+    def work() -> int:
+        from gemmbench.show.catalogue import catalogue
+        from gemmbench.show.tables import check_format, echo
+
+        echo([catalogue(what)], form=check_format(form, ("table", "markdown")))
+        return 0
+
+    _exit(work)
+
+
+@app.command(epilog="Example: gemmbench show results/local --format markdown")
+@_RUNS
+@_FORMAT
+@click.option("--unsupported", is_flag=True, help="Also what could not be done, and why.")
+def show(runs: tuple[str, ...], form: str, unsupported: bool) -> None:
+    """Show every record of one or more runs: files, folders or patterns."""
+
+    def work() -> int:
+        from gemmbench.analysis.speedup import ladder
+        from gemmbench.records.frame import load
+        from gemmbench.show.results import results
+        from gemmbench.show.tables import check_format, echo, plain
+
+        chosen = check_format(form)
+        df = load(runs)
+        if chosen in ("csv", "json"):
+            sys.stdout.write(plain(df, chosen))
+        else:
+            echo(results(ladder(df), unsupported=unsupported), form=chosen)
+        return 0
+
+    _exit(work)
+
+
+@app.command(epilog="Example: gemmbench plot results/local/*.jsonl --kind sweep")
+@_RUNS
+@click.option("--kind", default="ladder", metavar="KIND", help="ladder, sweep, compare. [ladder]")
+@click.option("--out", metavar="STEM", help="Path without ending. [beside the run]")
+def plot(runs: tuple[str, ...], kind: str, out: str | None) -> None:
+    """Draw runs as PNG and SVG: `ladder` and `sweep` one by one, `compare` two of them."""
+
+    def work() -> int:
+        from gemmbench.show.pictures import draw
+
+        for path in draw(runs, kind=kind, out=Path(out) if out else None):
+            click.echo(path)
+        return 0
+
+    _exit(work)
+
+
+@app.command(epilog="Example: gemmbench compare before.jsonl after.jsonl --by tier")
+@click.argument("a")
+@click.argument("b")
+@click.option("--by", default="kernel", metavar="WHAT", help="kernel, or tier: its best. [kernel]")
+@click.option("--delta", default="2%", metavar="2%", help="The least change that counts. [2%]")
+@_FORMAT
+def compare(a: str, b: str, by: str, delta: str, form: str) -> None:
+    """Compare two measurements row by row: is B faster, slower, the same, or is it unsure?"""
+
+    def work() -> int:
+        from gemmbench.analysis.compare import compare
+        from gemmbench.show.results import comparison
+        from gemmbench.show.tables import check_format, echo
+
+        found = compare(a, b, by=by, delta=parse_percent("--delta", delta) or 0.0)  # type: ignore[arg-type]
+        echo(comparison(found), form=check_format(form, ("table", "markdown")))
+        return 0
+
+    _exit(work)
+
+
+def _request(**options: Any) -> "Request":
+    from gemmbench.runner.request import Request
+
+    return Request(**options)
+
+
+def _carry_out(
+    request: "Request", *, quiet: bool, resume: str | None = None, verify_only: bool = False
+) -> "Outcome":
+    from gemmbench.runner.resume import of_run
+    from gemmbench.runner.supervisor import Supervisor
+    from gemmbench.show.progress import Progress, Quiet
+
+    progress = Quiet() if quiet else Progress()
+    previous = None
+    if resume is not None:
+        request, previous = of_run(Path(resume), request)
+    try:
+        return Supervisor(request, progress, verify_only=verify_only, resume=previous).run()
+    finally:
+        progress.close()
+
+
+def _exit(work: Callable[[], int]) -> NoReturn:
+    """Run a command: a user's mistake is one line and exit code 2, Ctrl-C is 130."""
+    try:
+        code = work()
+        sys.stdout.flush()
+    except GemmbenchError as error:
+        code = _complain(str(error))
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:  # `gemmbench show | head`: whoever read has had enough
+        sys.stdout = None
+        code = 141
+    raise SystemExit(code)
+
+
+def _complain(text: str) -> int:
+    from gemmbench.show.text import printable
+
+    click.echo(f"gemmbench: {printable(' '.join(text.split()))}", err=True)
+    return 2
+
+
+def main() -> None:
+    """The command `gemmbench`."""
+    try:
+        app(standalone_mode=False, prog_name="gemmbench")
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        raise SystemExit(2) from None
+    except click.ClickException as error:
+        raise SystemExit(_complain(f"{error.format_message()} (see gemmbench --help)")) from None
+    except click.Abort:
+        raise SystemExit(130) from None

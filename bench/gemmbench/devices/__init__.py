@@ -1,0 +1,1 @@
+"""What is measured, and what its datasheet says: detection, spec sheets, software, telemetry."""

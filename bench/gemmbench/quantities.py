@@ -1,0 +1,30 @@
+"""Durations and percentages as users write them."""
+
+import math
+import re
+
+from gemmkernels.errors import GemmbenchError
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def parse_duration(option: str, text: str | None) -> float | None:
+    """Seconds of "90", "90s", "8m" or "2h"; raises GemmbenchError, naming the option."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*(s|m|min|h|)\s*", text)
+    seconds = float(found.group(1)) * _UNITS[found.group(2)] if found else 0.0
+    if seconds <= 0:
+        raise GemmbenchError(f"{option} {text[:40]!r} is no time: write 90s, 8m or 2h")
+    return seconds
+
+
+def parse_percent(option: str, text: str | None) -> float | None:
+    """0.01 of "1%" or "1"; raises GemmbenchError, naming the option."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"\s*(\d{1,3}(?:\.\d{1,9})?)\s*%?\s*", text)
+    share = float(found.group(1)) / 100 if found else math.nan
+    if not 0 < share < 1:
+        raise GemmbenchError(f"{option} {text[:40]!r} is no percentage in 0 … 100: write 1%")
+    return share

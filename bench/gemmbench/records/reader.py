@@ -1,0 +1,266 @@
+"""Reading runs, also cut, damaged and newer ones: what can be used is, what cannot is told."""
+
+import contextlib
+import gc
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from gemmbench.records.schema import FORMAT, Footer, Header, Line, Record, SelfTest
+from gemmkernels.errors import GemmbenchError
+
+MAX_LINE_BYTES = 64 * 2**20
+Source = str | os.PathLike[str]
+
+_DECODER = msgspec.json.Decoder(Line)
+_BAD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_KNOWN = ("run", "record", "selftest", "end")
+
+
+class _Probe(msgspec.Struct):
+    type: str = ""
+    format: tuple[int, ...] = ()
+
+
+_PROBE = msgspec.json.Decoder(_Probe)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run file. `footer` is None where the run did not come to its end.
+
+    Of several records of one case, which a resumed run can have, the last counts. `warnings` says
+    what of the file was not loaded.
+    """
+
+    path: Path
+    header: Header
+    records: tuple[Record, ...]
+    selftests: tuple[SelfTest, ...] = ()
+    footer: Footer | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Text:
+    """One line of the file; `data` is empty where it was too long to be read."""
+
+    number: int
+    data: bytes
+    size: int
+    whole: bool
+
+
+def read(path: Source) -> Run:
+    """Read one run file.
+
+    Unknown fields are ignored; unknown, damaged and cut lines are skipped with a warning. Raises
+    GemmbenchError for a file that is not a run, cannot be read, or has a newer major version.
+    """
+    path = Path(path)
+    loss = _Loss()
+    records: dict[str, Record] = {}
+    selftests: dict[int, SelfTest] = {}
+    footer = None
+    with _opened(path) as stream, without_collector():
+        lines = _lines(stream)
+        header = _header(path, lines)
+        for text in lines:
+            line = _decode(text, loss)
+            if isinstance(line, Record):
+                records.pop(line.case, None)
+                records[line.case] = line
+            elif isinstance(line, SelfTest):
+                selftests[line.repeat] = line
+            elif isinstance(line, Footer):
+                footer = line
+            elif isinstance(line, Header):
+                rest = 1 + sum(1 for _ in lines)
+                loss.other.append(
+                    f"line {text.number} begins a second run: it and what follows ({rest} lines) "
+                    "was not loaded; keep one run a file"
+                )
+    return Run(
+        path=path,
+        header=header,
+        records=tuple(records.values()),
+        selftests=tuple(selftests.values()),
+        footer=footer,
+        warnings=loss.warnings(),
+    )
+
+
+def read_header(path: Source) -> Header:
+    """Only the first line; raises as `read` does."""
+    path = Path(path)
+    with _opened(path) as stream:
+        return _header(path, _lines(stream))
+
+
+def read_many(source: Source | Iterable[Source]) -> list[Run]:
+    """The runs of a file, a glob pattern, a folder (and the folders in it), or a list of those.
+
+    Each file counts once. Raises GemmbenchError where nothing matches, and as `read` does.
+    """
+    if isinstance(source, str | os.PathLike):
+        return [read(path) for path in _expand(source)]
+    found = dict.fromkeys(path for one in source for path in _expand(one))
+    if not found:
+        raise GemmbenchError("no run file was named: give a file, a folder or a pattern")
+    return [read(path) for path in found]
+
+
+def is_line(data: bytes) -> bool:
+    """Is it one whole line of a run file, of a type that is known or not?"""
+    try:
+        return bool(_PROBE.decode(data).type)
+    except _BAD:
+        return False
+
+
+def _expand(source: Source) -> list[Path]:
+    path, text = Path(source), os.fspath(source)
+    try:
+        if path.is_dir():
+            found = sorted(path.glob("*.jsonl")) + sorted(path.glob("*/*.jsonl"))
+            if not found:
+                raise GemmbenchError(f"{path} holds no run: expected *.jsonl files in it")
+            return found
+        if path.exists() or not glob.has_magic(text):
+            return [path]
+    except OSError as error:
+        raise GemmbenchError(f"cannot read {text[:200]!r}: {error.strerror}") from None
+    matches = sorted(Path(one) for one in glob.glob(text, recursive=True))  # noqa: PTH207
+    if not matches:
+        raise GemmbenchError(f"no file matches {text!r}: check the pattern, or quote it")
+    return [inner for one in matches for inner in _expand(one)]
+
+
+@contextlib.contextmanager
+def without_collector() -> Iterator[None]:
+    """Pause the cycle collector: a big file makes millions of objects, none of them in a cycle."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """The file, open to be read; its errors become one line for the user."""
+    try:
+        if path.is_dir():
+            raise GemmbenchError(f"{path} is a folder: expected a run file, *.jsonl")
+        if path.exists() and not path.is_file():
+            raise GemmbenchError(f"{path} is no regular file: expected a run file, *.jsonl")
+        with path.open("rb") as stream:
+            yield stream
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise GemmbenchError(
+            f"cannot read {str(path)[:200]!r}: {reason}; expected a run file, *.jsonl"
+        ) from None
+
+
+def _lines(stream: BinaryIO) -> Iterator[_Text]:
+    """The lines that are not blank; none longer than MAX_LINE_BYTES is held in memory."""
+    number = 0
+    while data := stream.readline(MAX_LINE_BYTES):
+        number += 1
+        size, whole = len(data), data.endswith(b"\n")
+        if not whole and size == MAX_LINE_BYTES:
+            while not whole and (part := stream.readline(1 << 20)):
+                data, size, whole = b"", size + len(part), part.endswith(b"\n")
+        if not data or not data.isspace():
+            yield _Text(number, data, size, whole)
+
+
+def _header(path: Path, lines: Iterator[_Text]) -> Header:
+    expected = "expected a .jsonl file that `gemmbench run` wrote"
+    foreign = f"{path} is not a run: its first line is no header; {expected}"
+    first = next(lines, None)
+    if first is None:
+        raise GemmbenchError(f"{path} is empty: {expected}")
+    try:
+        probe = _PROBE.decode(first.data)
+    except _BAD:
+        raise GemmbenchError(
+            f"{path} is not a run: its first line is no header; {expected}"
+        ) from None
+    if probe.type != "run" or not probe.format:
+        raise GemmbenchError(foreign)
+    if probe.format[0] > FORMAT[0]:
+        version = ".".join(map(str, probe.format))
+        raise GemmbenchError(
+            f"{path} has format {version}, this gemmbench reads up to {FORMAT[0]}.x: update it"
+        )
+    try:
+        header = _DECODER.decode(first.data)
+    except _BAD as error:
+        raise GemmbenchError(f"{path}: its header is damaged: {error}; {expected}") from None
+    assert isinstance(header, Header)
+    return header
+
+
+class _Loss:
+    """What was not loaded, counted, and told in a few lines however much it is."""
+
+    def __init__(self) -> None:
+        self.unknown: Counter[str] = Counter()
+        self.damaged: list[tuple[_Text, str]] = []
+        self.other: list[str] = []
+
+    def warnings(self) -> tuple[str, ...]:
+        told = [
+            f"{count} line(s) of the unknown type {kind!r} skipped: a newer gemmbench wrote them"
+            for kind, count in self.unknown.most_common(5)
+        ]
+        cut = [text for text, _ in self.damaged if not text.whole]
+        told += [f"the last line is cut: its {text.size} bytes were not loaded" for text in cut]
+        broken = [(text, why) for text, why in self.damaged if text.whole]
+        if broken:
+            numbers = ", ".join(str(text.number) for text, _ in broken[:5])
+            more = ", …" if len(broken) > 5 else ""
+            size = sum(text.size for text, _ in broken)
+            told.append(
+                f"{len(broken)} damaged line(s) of {size} bytes not loaded (line {numbers}{more}): "
+                f"{broken[0][1]}"
+            )
+        return (*told, *self.other)
+
+
+def _decode(text: _Text, loss: _Loss) -> Line | None:
+    if not text.data:
+        loss.damaged.append((text, f"longer than {MAX_LINE_BYTES >> 20} MiB"))
+        return None
+    try:
+        line: Line = _DECODER.decode(text.data)
+    except _BAD as error:
+        kind = _kind(text.data)
+        if kind and kind not in _KNOWN:
+            loss.unknown[kind[:40]] += 1
+        else:
+            loss.damaged.append((text, str(error).partition("\n")[0][:120]))
+        return None
+    if isinstance(line, Record) and any(
+        turn.median_ns is not None and turn.median_ns <= 0 for turn in line.turns
+    ):
+        loss.damaged.append((text, "a turn of no time"))
+        return None
+    return line
+
+
+def _kind(data: bytes) -> str:
+    try:
+        return _PROBE.decode(data).type
+    except _BAD:
+        return ""

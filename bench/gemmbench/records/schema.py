@@ -1,0 +1,152 @@
+"""The lines of a run file: a header, records, self-tests, a footer; one JSON object a line.
+
+Fields are only ever added. A reader ignores those that it does not know, and gives those that a
+file lacks their default.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from gemmbench.timing.turn import Turn
+from gemmkernels.device import Device
+
+FORMAT = (1, 0)
+"""(major, minor): a newer major version is refused, everything else loads."""
+
+Status = Literal["ok", "unsupported", "wrong", "failed", "timeout", "interrupted"]
+KEPT_SAMPLES = 200
+Size = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Method(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """How the times of a run were taken; runs that differ here are not compared.
+
+    `cache` is hot, rotated or flushed; `launch` is graph, stream or single on a GPU, loop on a CPU.
+    Times in seconds, `target` is the half-width of the interval as a fraction.
+    """
+
+    preset: str
+    cache: str
+    launch: str
+    data: str
+    seed: int
+    settle_s: float
+    turn_s: float
+    sample_s: float
+    min_rounds: int
+    max_rounds: int
+    max_time_s: float
+    target: float
+    repeats: int
+    unsettled: bool = False
+    threads: int | None = None
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True, tag="run", tag_field="type"):
+    """What was measured with, and what was planned. `plan` names every planned case.
+
+    A planned case is `repeat/group/kernel/precision`, as `Record.case` spells it.
+    """
+
+    run_id: str
+    started: str
+    version: str
+    device: Device
+    method: Method
+    format: tuple[int, int] = FORMAT
+    device_id: str | None = None
+    software: dict[str, str] = {}
+    host: dict[str, str] = {}
+    environment: dict[str, str] = {}
+    command: tuple[str, ...] = ()
+    request: dict[str, object] = {}
+    kernels: dict[str, str] = {}
+    suites: tuple[str, ...] = ()
+    plan: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """What verification saw. `error` is max |C - R| / bound: above 1 is wrong, None is not finite.
+
+    `exact_by` is product or freivalds; `rows` is how many rows the rounding check looked at.
+    """
+
+    exact_by: str
+    error: float | None
+    rows: int
+    checks: int = 0
+    bound: str = ""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, tag="record", tag_field="type"):
+    """One kernel on one problem in one repeat: its status, and its turns if it has any.
+
+    `n_samples` counts all samples of all turns; of a turn whose samples are not kept
+    (`KEPT_SAMPLES` a record) the median remains. `limits` is nanoseconds per limit reason, and
+    empty where nothing could see them; `modes` what changes the numerics. JSON has no NaN: a float
+    that is not finite is written as null.
+    """
+
+    group: str
+    repeat: int
+    kernel: str
+    tier: str
+    backend: str
+    base: bool
+    m: Size
+    n: Size
+    k: Size
+    batch: Size
+    layout: str
+    precision: str
+    label: str
+    status: Status
+    encoding: str = ""
+    out_dtype: str = ""
+    accumulate: str = ""
+    reason: str = ""
+    launch: str = ""
+    sets: int | None = None
+    turns: tuple[Turn, ...] = ()
+    n_samples: int = 0
+    check: Check | None = None
+    config: dict[str, int | float | str | bool | None] = {}
+    tile: tuple[int, int, int] | None = None
+    grid: tuple[int, ...] | None = None
+    splits: int | None = None
+    modes: dict[str, str] = {}
+    energy_j: float | None = None
+    limits: dict[str, float | None] = {}
+    warnings: tuple[str, ...] = ()
+    sitting: int = 0
+
+    @property
+    def case(self) -> str:
+        """`repeat/group/kernel/precision`: what names a planned case."""
+        return f"{self.repeat}/{self.group}/{self.kernel}/{self.precision}"
+
+
+class SelfTest(msgspec.Struct, frozen=True, kw_only=True, tag="selftest", tag_field="type"):
+    """The pair of kernels of which one does `work` times the other's: measured once a repeat."""
+
+    repeat: int
+    work: float
+    less: tuple[Turn, ...]
+    more: tuple[Turn, ...]
+
+
+class Footer(msgspec.Struct, frozen=True, kw_only=True, tag="end", tag_field="type"):
+    """How a run ended. Seconds; `timed_s` is launches in timed windows, `setup_s` imports and
+    compiling."""
+
+    finished: str
+    wall_s: float
+    timed_s: float
+    setup_s: float
+    statuses: dict[str, int]
+    interrupted: bool = False
+
+
+Line = Header | Record | SelfTest | Footer

@@ -1,0 +1,323 @@
+"""One group in the worker: each case tried alone, then all in turns, then verified again."""
+
+import gc
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gemmbench.runner.messages import (
+    Afresh,
+    Bound,
+    DeviceLost,
+    Doing,
+    Ended,
+    FromWorker,
+    Took,
+    Work,
+)
+from gemmbench.runner.turners import SLOW_LAUNCH_S, Bench, Subject, make_bench, output_of
+from gemmbench.timing.method import operand_sets
+from gemmbench.timing.rounds import rounds
+from gemmbench.timing.turn import Turn
+from gemmbench.verify import Execute, Verifier, WrongError
+from gemmkernels.device import Device
+from gemmkernels.errors import GemmbenchError
+from gemmkernels.kernel import Kernel, Launch
+from gemmkernels.operands import Operands, allocate, copy_inputs, poison, set_bytes
+from gemmkernels.problem import Problem
+
+if TYPE_CHECKING:
+    import torch
+
+
+class DeviceLostError(Exception):
+    """The device answers no more: this process must end."""
+
+
+@dataclass(kw_only=True)
+class _Sets:
+    """The operand sets that all kernels of a problem share, and their verifier."""
+
+    sets: tuple[Operands, ...]
+    verifier: Verifier
+
+    def spread(self) -> None:
+        """The first set's inputs to all others, and poison into their outputs."""
+        for other in self.sets[1:]:
+            copy_inputs(self.sets[0], other)
+            poison(other)
+
+    def spread_to_last(self) -> None:
+        if len(self.sets) > 1:
+            copy_inputs(self.sets[0], self.sets[-1])
+            poison(self.sets[-1])
+
+
+@dataclass(kw_only=True)
+class _Alive:
+    """A case that has passed its trial."""
+
+    index: int
+    subject: Subject
+    sets: _Sets
+    slow: bool
+    heard: list[str] = field(default_factory=list)
+    error: float = 0.0
+    rows: int = 0
+    checks: int = 0
+
+
+class GroupWork:
+    """Carries out one Work message; every case ends in an Ended message, or with the process."""
+
+    def __init__(
+        self,
+        message: Work,
+        device: Device,
+        kernels: Mapping[str, Kernel],
+        send: Callable[[FromWorker], None],
+    ) -> None:
+        self.message = message
+        self.device = device
+        self.kernels = kernels
+        self.send = send
+        self._bench: Bench = make_bench(device, message.timing)
+        self._sets: dict[Problem, _Sets] = {}
+        self._doing = 0
+
+    def run(self) -> None:
+        try:
+            alive = [case for index in range(len(self.message.cases)) if (case := self._try(index))]
+            if not self.message.verify_only:
+                for sets in self._sets.values():
+                    sets.verifier.restore()
+                    sets.spread()
+                alive = self._turns(alive)
+                alive = [case for case in alive if self._verify_after(case)]
+            for case in alive:
+                self._end(case.index, "ok", case=case)
+        except DeviceLostError as error:
+            self.send(DeviceLost(case=self._doing, reason=str(error)))
+            raise SystemExit(0) from None
+        finally:
+            self._sets.clear()
+            gc.collect()
+            if self.device.is_gpu:
+                import torch
+
+                torch.cuda.empty_cache()
+
+    def _do(self, index: int, phase: str) -> None:
+        self._doing = index
+        self.send(Doing(case=index, phase=phase))
+
+    def _end(
+        self, index: int, status: str, reason: str = "", *, case: _Alive | None = None
+    ) -> None:
+        verifier = case.sets.verifier if case else None
+        self.send(
+            Ended(
+                case=index,
+                status=status,
+                reason=reason,
+                exact_by=verifier.exact_by if verifier else "",
+                error=case.error if case else None,
+                rows=case.rows if case else 0,
+                checks=case.checks if case else 0,
+                warnings=tuple(dict.fromkeys(case.heard)) if case else (),
+            )
+        )
+
+    def _guard(self, index: int, work: Callable[[], None]) -> bool:
+        """Run a part of a case; what it raises ends the case. True if it came through."""
+        try:
+            work()
+            if self.device.is_gpu:
+                import torch
+
+                torch.cuda.synchronize()
+        except WrongError as error:
+            self._end(index, "wrong", str(error))
+        except BaseException as error:
+            self._end(index, "failed", _reason(error))
+            self._probe_device()
+        else:
+            return True
+        return False
+
+    def _probe_device(self) -> None:
+        """After an exception: some CUDA errors spoil every later call of this process."""
+        if not self.device.is_gpu:
+            return
+        import torch
+
+        try:
+            torch.cuda.synchronize()
+            torch.zeros(1, device=self.device.torch_device).add_(1).item()
+        except Exception as error:
+            raise DeviceLostError(_reason(error)) from None
+
+    def _shared(self, problem: Problem) -> _Sets:
+        if problem not in self._sets:
+            timing = self.message.timing
+            count = operand_sets(
+                set_bytes(problem),
+                cache=timing.cache,
+                llc_bytes=self.device.llc_bytes,
+                memory_bytes=self.device.memory_bytes,
+            )
+            sets = allocate(problem, self.device, sets=1 if self.message.verify_only else count)
+            verifier = Verifier(operands=sets[0], data=self.message.data, seed=self.message.seed)
+            self._sets[problem] = _Sets(sets=sets, verifier=verifier)
+        return self._sets[problem]
+
+    def _try(self, index: int) -> _Alive | None:
+        """Bind, verify, calibrate, verify the timed launch."""
+        case = self.message.cases[index]
+        kernel = self.kernels[case.kernel]
+        if reason := kernel.why_not(case.problem, self.device):
+            self._end(index, "unsupported", reason)
+            return None
+        found: list[_Alive] = []
+        self._do(index, "bind")
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always")
+            if not self._guard(index, lambda: found.append(self._bind(index, kernel))):
+                return None
+        alive = found[0]
+        # A library that changes over to another one says so in a warning, and nowhere else.
+        alive.heard += [str(w.message).splitlines()[0] for w in heard if w.category is UserWarning]
+        return alive
+
+    def _bind(self, index: int, kernel: Kernel) -> _Alive:
+        problem = self.message.cases[index].problem
+        shared = self._shared(problem)
+        verifier = shared.verifier
+        verifier.begin()
+        began = time.monotonic()
+        launches = [kernel.launch(operands) for operands in shared.sets]
+        setup_s = time.monotonic() - began
+        self._do(index, "verify")
+        began = time.monotonic()
+        verifier.exact(_once(launches[0], shared.sets[0]), salt=1)
+        first_s = time.monotonic() - began
+        if self.device.is_gpu:
+            setup_s += first_s  # the first launch compiles, and loads the library
+        subject = self._bench.subject(launches, shared.sets)
+        slow = not self.device.is_gpu and first_s > SLOW_LAUNCH_S and kernel.tier == "naive"
+        self._do(index, "calibrate")
+        subject.calibrate()
+        slow = slow and subject.launch_s() > SLOW_LAUNCH_S
+        self._do(index, "verify")
+        spread = self._spread(shared)
+        verifier.rounding(subject.run_checked, spread=spread)
+        if not slow:
+            verifier.exact(subject.run_checked, salt=2, spread=spread)
+        alive = _Alive(index=index, subject=subject, sets=shared, slow=slow)
+        self._note(alive)
+        if subject.warning():
+            alive.heard.append(subject.warning())
+        first: Launch = launches[0]
+        self.send(
+            Bound(
+                case=index,
+                setup_s=setup_s,
+                encoding=self.device.encoding(problem.precision),
+                launch=subject.mode(),
+                sets=len(shared.sets),
+                config=dict(first.config),
+                tile=first.tile,
+                grid=first.grid,
+                splits=first.splits,
+                launch_s=subject.launch_s(),
+            )
+        )
+        return alive
+
+    def _spread(self, shared: _Sets) -> Callable[[], None]:
+        return shared.spread if self.device.is_gpu else shared.spread_to_last
+
+    def _note(self, case: _Alive) -> None:
+        verifier = case.sets.verifier
+        case.error = max(case.error, verifier.error)
+        case.rows = max(case.rows, verifier.rows)
+        case.checks += verifier.checks
+        verifier.begin()
+
+    def _turns(self, alive: list[_Alive]) -> list[_Alive]:
+        """Rounds of turns; a case that raises in its turn falls out, and the rest begin again."""
+        timing = self.message.timing
+        while alive:
+            by_name = {str(case.index): case for case in alive}
+            fallen: list[int] = []
+
+            def turner(case: _Alive, fallen: list[int] = fallen) -> Callable[[int], Turn]:
+                def take(number: int) -> Turn:
+                    taken: list[Turn] = []
+                    if not self._guard(case.index, lambda: taken.append(case.subject.turn(number))):
+                        fallen.append(case.index)
+                        raise _FellOutError
+                    return taken[0]
+
+                return take
+
+            try:
+                rounds(
+                    {name: turner(case) for name, case in by_name.items()},
+                    min_rounds=timing.min_rounds,
+                    max_rounds=timing.max_rounds,
+                    max_time_s=timing.max_time_s,
+                    target=timing.target,
+                    seed=self.message.seed,
+                    before_turn=lambda name: self._do(int(name), "turn"),
+                    on_turn=lambda name, turn: self.send(Took(case=int(name), turn=turn)),
+                )
+            except _FellOutError:
+                alive = [case for case in alive if case.index not in fallen]
+                self.send(Afresh())
+                continue
+            return alive
+        return alive
+
+    def _verify_after(self, case: _Alive) -> bool:
+        """Both checks again, on the launch that was timed."""
+        shared = case.sets
+        spread = self._spread(shared)
+
+        def check() -> None:
+            if not case.slow:
+                shared.verifier.rounding(case.subject.run_checked, spread=spread)
+            shared.verifier.exact(case.subject.run_checked, salt=2, spread=spread)
+
+        self._do(case.index, "verify again")
+        shared.verifier.begin()
+        passed = self._guard(case.index, check)
+        if passed:
+            self._note(case)
+        return passed
+
+
+class _FellOutError(Exception):
+    """A case has ended in its turn."""
+
+
+def _once(launch: Launch, operands: Operands) -> Execute:
+    def run() -> "tuple[torch.Tensor, ...]":
+        if launch.prepare:
+            launch.prepare()
+        return (output_of(launch, operands),)
+
+    return run
+
+
+def _reason(error: BaseException) -> str:
+    """One line that helps, of whatever was raised."""
+    if isinstance(error, GemmbenchError):
+        return str(error)
+    text = " ".join(str(error).split())[:300]
+    name = type(error).__name__
+    if isinstance(error, MemoryError) or "OutOfMemory" in name:
+        return f"out of memory: {text or name}"
+    return f"{name}: {text}" if text else name

@@ -1,0 +1,151 @@
+"""What supervisor and worker say to each other: one JSON object a line, each way."""
+
+import msgspec
+
+from gemmbench.devices.target import TelemetryTarget
+from gemmbench.timing.method import Timing
+from gemmbench.timing.turn import Turn
+from gemmkernels.device import Device
+from gemmkernels.problem import Problem
+
+
+class Case(msgspec.Struct, frozen=True):
+    """One kernel, by name, on one problem."""
+
+    kernel: str
+    problem: Problem
+
+
+class KernelInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A kernel's description without its code; `digest` of the files it came from."""
+
+    name: str
+    tier: str
+    backend: str
+    kinds: tuple[str, ...]
+    precisions: tuple[str, ...]
+    base: bool
+    from_file: bool
+    digest: str
+
+
+# To the worker.
+
+
+class Open(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The first message: which device to take, and the user's kernel files to load."""
+
+    device: str
+    threads: int | None
+    files: tuple[str, ...]
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Which of these cases can be done?"""
+
+    cases: tuple[Case, ...]
+
+
+class Work(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Try each case, then measure them in turns; `verify_only` ends after the first part."""
+
+    cases: tuple[Case, ...]
+    timing: Timing
+    data: str
+    seed: int
+    verify_only: bool = False
+
+
+class TestPair(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Measure the self-test pair."""
+
+    timing: Timing
+    seed: int
+
+
+# From the worker.
+
+
+class Hello(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The worker has its device. `setup_s` went into imports."""
+
+    device: Device
+    target: TelemetryTarget | None
+    kernels: tuple[KernelInfo, ...]
+    software: dict[str, str]
+    host: dict[str, str]
+    environment: dict[str, str]
+    setup_s: float
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A mistake of the user's: one line."""
+
+    error: str
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """For each case asked: None, or why not; and the bytes of one operand set."""
+
+    reasons: tuple[str | None, ...]
+
+
+class Doing(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """What begins now. A death before the next message is this case's, in this phase."""
+
+    case: int
+    phase: str
+
+
+class Bound(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A case is bound and ready: what runs, and what went into imports and compiling."""
+
+    case: int
+    setup_s: float
+    encoding: str
+    launch: str
+    sets: int
+    config: dict[str, int | str | bool]
+    tile: tuple[int, int, int] | None
+    grid: tuple[int, ...] | None
+    splits: int | None
+    launch_s: float
+
+
+class Took(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """One turn of one case. `case` of the self-test pair is 0 for less work, 1 for more."""
+
+    case: int
+    turn: Turn
+
+
+class Afresh(msgspec.Struct, frozen=True, tag=True):
+    """A case fell out in its turn: the turns so far are void, the others begin again."""
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A case has its status, before its turns or after them."""
+
+    case: int
+    status: str
+    reason: str = ""
+    exact_by: str = ""
+    error: float | None = None
+    rows: int = 0
+    checks: int = 0
+    warnings: tuple[str, ...] = ()
+
+
+class Done(msgspec.Struct, frozen=True, tag=True):
+    """The work, or the pair, is finished; the worker waits."""
+
+
+class DeviceLost(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The device answers no more after this case; the worker ends."""
+
+    case: int
+    reason: str
+
+
+ToWorker = Open | Ask | Work | TestPair
+FromWorker = Hello | Refused | Answer | Doing | Bound | Took | Afresh | Ended | Done | DeviceLost

@@ -1,0 +1,251 @@
+"""What will be measured, in which order, and about how long it takes."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gemmbench.runner.messages import Case, KernelInfo
+from gemmbench.runner.request import Request
+from gemmbench.suites.reader import Shape, Suite, load_suite
+from gemmbench.timing.method import Timing
+from gemmkernels.device import Device
+from gemmkernels.errors import GemmbenchError, UnknownNameError
+from gemmkernels.operands import check_data, set_bytes
+from gemmkernels.precision import PRECISIONS, precision
+from gemmkernels.problem import Problem, check_layout, parse_shape
+
+DEFAULT_SUITE = "quick"
+
+GUESSED_GFLOPS = {
+    "cpu": {"python": 0.015, "naive": 1.0, "tiled": 20.0, "library": 100.0},
+    "gpu": {"naive": 1e3, "tiled": 1e4, "matrix-core": 2e5, "library": 3e5},
+}
+"""Only to guess how long a launch takes; what a run measures corrects the guess as it goes."""
+
+VERIFY_S = 0.15
+START_S = 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """What is sampled in turn: one shape, batch and layout, with every kernel × precision."""
+
+    name: str
+    cases: tuple[Case, ...]
+    estimate_s: float
+
+    @property
+    def flop(self) -> int:
+        return max(case.problem.flop for case in self.cases)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Groups in order; `unsupported` with the reason why not; `left_out` by the budget."""
+
+    groups: tuple[Group, ...]
+    unsupported: tuple[tuple[str, Case, str], ...]
+    left_out: tuple[str, ...]
+    repeats: int
+    estimate_s: float
+
+
+def chosen_suites(request: Request) -> tuple[Suite, ...]:
+    """The suites asked for; `quick` where neither a suite nor a shape is named."""
+    names = request.suites or (() if request.shapes else (DEFAULT_SUITE,))
+    return tuple(load_suite(name) for name in names)
+
+
+def check_request(request: Request, suites: Sequence[Suite], known: Sequence[str]) -> None:
+    """What can be told before a worker starts. Raises GemmbenchError.
+
+    `known` are the names of the kernels that ship with gemmbench; with a file of the user's the
+    names in it are known only later.
+    """
+    for name in request.precisions:
+        precision(name)
+    for text in request.shapes:
+        _shape(text)
+    check_data(request.data)
+    if request.repeats is not None and request.repeats < 1:
+        raise GemmbenchError(f"--repeat {request.repeats} must be 1 or more")
+    if request.layout is not None:
+        check_layout(request.layout)
+    wanted = [*request.names]
+    for suite in suites:
+        wanted += [*suite.kernels("cpu"), *suite.kernels("gpu")]
+    if not request.files:
+        for name in wanted:
+            if name not in known:
+                raise UnknownNameError("kernel", name, known)
+
+
+def _shape(text: str) -> Shape:
+    m, n, k = parse_shape(text)
+    Problem(m=m, n=n, k=k, precision="fp32")
+    return Shape(m=m, n=n, k=k)
+
+
+def group_name(problem: Problem) -> str:
+    return f"{problem.shape}-{problem.layout}"
+
+
+def wanted_cases(
+    request: Request, suites: Sequence[Suite], device: Device, kernels: Sequence[KernelInfo]
+) -> list[tuple[str, Case]]:
+    """(group, case) of all that was asked for, each once, in the order of suites and ladder.
+
+    What nobody named is not asked of a kernel that is for another kind of device or has not the
+    precision at all; a precision that the device lacks, likewise.
+    """
+    known = {info.name: info for info in kernels}
+    found: dict[tuple[str, Case], None] = {}
+    parts: list[tuple[Sequence[Shape], Sequence[str], Sequence[str]]] = [
+        (suite.shapes(device.kind), suite.kernels(device.kind), suite.precisions(device.kind))
+        for suite in suites
+    ]
+    if request.shapes:
+        parts.append(([_shape(text) for text in request.shapes], (), ()))
+    own = [info.name for info in kernels if info.from_file]
+    for shapes, suite_kernels, suite_precisions in parts:
+        # A file's kernels stand beside the ladder, unless kernels were chosen by name.
+        names = [*request.names, *own] if request.names else [*(suite_kernels or known), *own]
+        for name in names:
+            if name not in known:
+                raise UnknownNameError("kernel", name, known)
+        precisions = request.precisions or suite_precisions or tuple(PRECISIONS)
+        named = bool(request.names)
+        for shape in shapes:
+            for row in precisions:
+                if not request.precisions and device.lacks(row):
+                    continue
+                for name in dict.fromkeys(names):
+                    info = known[name]
+                    if not named and device.kind not in info.kinds:
+                        continue
+                    if row not in info.precisions and not (named and request.precisions):
+                        continue
+                    problem = _problem(shape, row, request.layout)
+                    found[group_name(problem), Case(kernel=name, problem=problem)] = None
+    if not found:
+        raise GemmbenchError(
+            f"nothing to measure on this {device.kind.upper()}: no kernel asked for runs on it in "
+            "a precision asked for; see gemmbench list kernels"
+        )
+    return list(found)
+
+
+def _problem(shape: Shape, row: str, layout: str | None) -> Problem:
+    # The libraries take fp8 only with B stored as N × K, as a linear layer keeps its weights.
+    usual = "nt" if precision(row).is_fp8 else "nn"
+    return Problem(
+        m=shape.m,
+        n=shape.n,
+        k=shape.k,
+        batch=shape.batch,
+        layout=layout or shape.layout or usual,
+        precision=row,
+        label=shape.label,
+    )
+
+
+def memory_need(problem: Problem) -> int:
+    """Bytes for two operand sets, and the float64 copies of B that verification makes."""
+    return 2 * set_bytes(problem) + 16 * problem.batch * problem.k * problem.n
+
+
+def check_memory(request: Request, cases: Sequence[tuple[str, Case]], device: Device) -> None:
+    """A shape named by hand that cannot fit is a mistake. Raises GemmbenchError."""
+    named = {(s.m, s.n, s.k) for s in map(_shape, request.shapes)}
+    for _, case in cases:
+        problem = case.problem
+        if (problem.m, problem.n, problem.k) in named and (reason := too_large(problem, device)):
+            raise GemmbenchError(f"--shape {problem.shape}: {reason}: take a smaller shape")
+
+
+def too_large(problem: Problem, device: Device) -> str | None:
+    need = memory_need(problem)
+    if need <= device.memory_bytes:
+        return None
+    return (
+        f"{problem.precision} needs {need / 2**30:.3g} GiB to measure and verify, "
+        f"{device.name} has {device.memory_bytes / 2**30:.3g} GiB"
+    )
+
+
+def make_plan(
+    *,
+    cases: Sequence[tuple[str, Case]],
+    reasons: Sequence[str | None],
+    kernels: Sequence[KernelInfo],
+    device: Device,
+    timing: Timing,
+    budget_s: float | None,
+) -> Plan:
+    """Groups of what can be measured, in the order asked; with a budget the most telling first."""
+    known = {info.name: info for info in kernels}
+    unsupported: list[tuple[str, Case, str]] = []
+    grouped: dict[str, list[Case]] = {}
+    for (name, case), why_not in zip(cases, reasons, strict=True):
+        if reason := why_not or too_large(case.problem, device):
+            unsupported.append((name, case, reason))
+        else:
+            grouped.setdefault(name, []).append(case)
+    groups = [
+        Group(
+            name=name,
+            cases=tuple(members),
+            estimate_s=sum(_case_s(case, known[case.kernel], device, timing) for case in members),
+        )
+        for name, members in grouped.items()
+    ]
+    left_out: Sequence[str] = ()
+    start_s = START_S * timing.repeats
+    if budget_s is not None:
+        groups, left_out = _fitting(groups, budget_s=budget_s - start_s, repeats=timing.repeats)
+    return Plan(
+        groups=tuple(groups),
+        unsupported=tuple(unsupported),
+        left_out=tuple(left_out),
+        repeats=timing.repeats,
+        estimate_s=start_s + timing.repeats * sum(group.estimate_s for group in groups),
+    )
+
+
+def _fitting(
+    groups: Sequence[Group], *, budget_s: float, repeats: int
+) -> tuple[list[Group], list[str]]:
+    """The most telling groups that fit together, and the names of the others; at least one."""
+    alone = [group for group in groups if group.estimate_s * repeats <= budget_s]
+    alone = alone or sorted(groups, key=lambda group: group.estimate_s)[:1]
+    chosen: list[Group] = []
+    for group in most_telling(alone):
+        spent_s = sum(other.estimate_s for other in chosen) * repeats
+        if not chosen or spent_s + group.estimate_s * repeats <= budget_s:
+            chosen.append(group)
+    names = {group.name for group in chosen}
+    return chosen, [group.name for group in groups if group.name not in names]
+
+
+def most_telling(groups: Sequence[Group]) -> list[Group]:
+    """The largest first, the smallest next, then always the one in the middle of the widest gap.
+
+    Whatever fits into a budget then spans the range; ties keep their order.
+    """
+    ranked = sorted(groups, key=lambda group: group.flop, reverse=True)
+    if len(ranked) < 3:
+        return ranked
+    order = [0, len(ranked) - 1]
+    while len(order) < len(ranked):
+        taken = sorted(order)
+        low, high = max(itertools.pairwise(taken), key=lambda pair: (pair[1] - pair[0], -pair[0]))
+        order.append((low + high) // 2)
+    return [ranked[index] for index in order]
+
+
+def _case_s(case: Case, info: KernelInfo, device: Device, timing: Timing) -> float:
+    rates = GUESSED_GFLOPS[device.kind]
+    rate = rates.get(info.backend) or rates.get(info.tier) or rates["library"]
+    launch_s = case.problem.flop / 1e9 / rate
+    turn_s = max(timing.settle_s + timing.turn_s, launch_s)
+    return VERIFY_S + 4 * launch_s + timing.min_rounds * turn_s

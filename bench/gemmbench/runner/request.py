@@ -1,0 +1,45 @@
+"""What a user asks of a run."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The options of `gemmbench run`, checked for form only. None is "as the suite or device says".
+
+    `shapes` are texts MxNxK; `kernels` are names or paths of the user's files; seconds throughout;
+    `target` is a fraction.
+    """
+
+    suites: tuple[str, ...] = ()
+    shapes: tuple[str, ...] = ()
+    precisions: tuple[str, ...] = ()
+    kernels: tuple[str, ...] = ()
+    device: str = "auto"
+    preset: str | None = None
+    launch: str | None = None
+    data: str = "normal"
+    layout: str | None = None
+    threads: int | None = None
+    target: float | None = None
+    max_time_s: float | None = None
+    timeout_s: float = 120.0
+    budget_s: float | None = None
+    repeats: int | None = None
+    seed: int = 0
+    out: str = "results/local"
+    command: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Those of `kernels` that are files of the user's."""
+        return tuple(name for name in self.kernels if is_file(name))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for name in self.kernels if not is_file(name))
+
+
+def is_file(kernel: str) -> bool:
+    """Is that the path of a kernel file, and not a kernel's name?"""
+    return kernel.endswith(".py") or "/" in kernel

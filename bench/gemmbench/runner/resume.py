@@ -1,0 +1,79 @@
+"""Taking up a run that was cut short, with the options that it was started with."""
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import msgspec
+
+from gemmbench.records.reader import Run, read
+from gemmbench.runner.request import Request, is_file
+from gemmkernels.errors import GemmbenchError
+
+_GIVEN_AGAIN = ("kernels", "suites", "command", "out")
+
+
+def options_of(request: Request) -> dict[str, object]:
+    """A request as a run's header keeps it: files by their names, without folders."""
+    kept: dict[str, object] = msgspec.to_builtins(
+        replace(
+            request,
+            kernels=tuple(_name(text) for text in request.kernels),
+            suites=tuple(_name(text) for text in request.suites),
+            command=(),
+            out="",
+        )
+    )
+    return kept
+
+
+def command_of(arguments: tuple[str, ...]) -> tuple[str, ...]:
+    """A command line without absolute paths: the folders of a machine are nobody's business."""
+    return tuple(_name(text) if text.startswith(("/", "~")) else text for text in arguments)
+
+
+def of_run(path: Path, given: Request) -> tuple[Request, Run]:
+    """(the request that the run was started with, the run).
+
+    Files of the user's must be given again, since the run keeps no paths. Raises GemmbenchError
+    for a file that is no run, an option that would change it, or a file not given.
+    """
+    run = read(path)
+    try:
+        request = msgspec.convert(run.header.request, Request)
+    except msgspec.ValidationError as error:
+        raise GemmbenchError(f"{path}: its options cannot be read: {error}") from None
+    usual = Request()
+    for item in fields(Request):
+        if item.name not in _GIVEN_AGAIN and getattr(given, item.name) != getattr(usual, item.name):
+            raise GemmbenchError(
+                f"--resume takes the run's own options: leave out --{item.name.replace('_', '-')}"
+            )
+    return (
+        replace(
+            request,
+            kernels=_again("--kernel", request.kernels, given.kernels),
+            suites=_again("--suite", request.suites, given.suites),
+        ),
+        run,
+    )
+
+
+def _name(text: str) -> str:
+    return Path(text).name if is_file(text) or text.endswith(".toml") or "/" in text else text
+
+
+def _again(option: str, kept: tuple[str, ...], given: tuple[str, ...]) -> tuple[str, ...]:
+    paths = {Path(text).name: text for text in given}
+    if unknown := [text for text in given if Path(text).name not in map(_name, kept)]:
+        raise GemmbenchError(f"{option} {unknown[0]} was not in that run: leave it out")
+    found: list[str] = []
+    for name in kept:
+        if not (is_file(name) or name.endswith(".toml")):
+            found.append(name)
+        elif name in paths:
+            found.append(paths[name])
+        elif Path(name).exists():
+            found.append(f"./{name}")
+        else:
+            raise GemmbenchError(f"that run used the file {name}: give it again, {option} …/{name}")
+    return tuple(found)

@@ -1,0 +1,1 @@
+"""Tables and figures. They format what the analysis returns, and compute nothing."""

@@ -1,0 +1,120 @@
+"""Live progress of a run: a status line in a terminal, plain lines elsewhere, or nothing."""
+
+import sys
+from typing import TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from gemmbench.records.schema import Header, Record, SelfTest
+from gemmbench.runner.listener import Outcome
+from gemmbench.runner.plan import Group, Plan
+from gemmbench.show.text import printable
+from gemmbench.timing.statistics import estimate
+from gemmbench.timing.turn import Turn
+from gemmbench.timing.verdict import values
+
+
+def span(seconds: float) -> str:
+    """12 s, 3 min 20 s, 2 h 5 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+class Quiet:
+    """Says nothing."""
+
+    def planned(self, header: Header, plan: Plan, path: object) -> None: ...
+
+    def began(self, repeat: int, group: Group, left_s: float) -> None: ...
+
+    def doing(self, kernel: str, precision: str, phase: str) -> None: ...
+
+    def took(self, kernel: str, precision: str, turn: Turn) -> None: ...
+
+    def ended(self, record: Record) -> None: ...
+
+    def tested(self, result: SelfTest) -> None: ...
+
+    def finished(self, outcome: Outcome) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Progress(Quiet):
+    """One line a finished case; in a terminal also what is under way, and the best so far."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._console = Console(file=stream or sys.stderr, highlight=False, soft_wrap=True)
+        self._live: Live | None = None
+        self._repeats = 1
+        self._place = ""
+        self._left_s = 0.0
+        self._best: dict[str, tuple[float, str]] = {}
+        self._rounds = 0
+
+    def planned(self, header: Header, plan: Plan, path: object) -> None:
+        cases = sum(len(group.cases) for group in plan.groups)
+        self._repeats = plan.repeats
+        device, how = header.device, header.method
+        spec = f", spec {header.device_id}" if header.device_id else ", no spec sheet known"
+        self._say(f"{device.name} ({device.architecture}, {device.units} units{spec})")
+        times = f", {plan.repeats} repeats" if plan.repeats > 1 else ""
+        self._say(
+            f"{cases} cases in {len(plan.groups)} groups{times}, {how.preset}: {how.cache}, "
+            f"{how.launch}, data {how.data}; about {span(plan.estimate_s)}"
+        )
+        if plan.left_out:
+            self._say(f"left out to fit the budget: {', '.join(map(printable, plan.left_out))}")
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, transient=True, refresh_per_second=4)
+            self._live.start()
+
+    def began(self, repeat: int, group: Group, left_s: float) -> None:
+        turn = f"repeat {repeat + 1}/{self._repeats}, " if self._repeats > 1 else ""
+        self._place, self._left_s, self._rounds = f"{turn}{group.name}", left_s, 0
+        if self._live is None:
+            self._say(f"{printable(self._place)} (about {span(left_s)} left)")
+
+    def doing(self, kernel: str, precision: str, phase: str) -> None:
+        if self._live is None:
+            return
+        at = f" round {self._rounds + 1}" if phase == "turn" else ""
+        best = "  ".join(f"{p} {rate:.4g} ({k})" for p, (rate, k) in sorted(self._best.items()))
+        line = f"{self._place}: {kernel} {precision}, {phase}{at} · {span(self._left_s)} left"
+        self._live.update(Text(printable(line + (f" · best TFLOPS: {best}" if best else ""))))
+
+    def took(self, kernel: str, precision: str, turn: Turn) -> None:
+        self._rounds = turn.round
+
+    def ended(self, record: Record) -> None:
+        what = f"{record.kernel:<20} {record.precision:<9} {record.m}x{record.n}x{record.k}"
+        if record.status != "ok":
+            self._say(f"  {what}  {record.status}: {record.reason}")
+            return
+        found = estimate(list(values(record.turns).values()))
+        if found.n == 0:
+            said = "verified" if not record.turns else "contended: no clean turn"
+            self._say(f"  {what}  {said}")
+            return
+        rate = 2 * record.batch * record.m * record.n * record.k / found.value / 1e3
+        self._say(f"  {what}  {found.value / 1e3:11.2f} us  {rate:9.4g} TFLOPS")
+        if rate > self._best.get(record.precision, (0.0, ""))[0]:
+            self._best[record.precision] = (rate, record.kernel)
+
+    def finished(self, outcome: Outcome) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the terminal as it was; also after an error."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _say(self, line: str) -> None:
+        self._console.print(Text(printable(line)))

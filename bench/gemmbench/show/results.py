@@ -1,0 +1,224 @@
+"""The tables of a run, of its summary and of a comparison."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from gemmbench.analysis.comparison import Compared, Comparison
+from gemmbench.analysis.rows import rows_of
+from gemmbench.show.tables import Table, without_empty
+from gemmbench.show.text import digits, duration, half_width, percent, printable, shape, times
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REASON = 70
+_BASE = ("base_kernel", "base_precision", "precision")
+_NUMBERS = frozenset(
+    ("time", "±", "TFLOP/s", "of peak", "speedup", "95% interval", "a", "b", "b / a")
+)
+
+
+def results(rows: "pd.DataFrame", *, unsupported: bool = False) -> tuple[Table, ...]:
+    """One table a run, of rows as `analysis.speedup.ladder` returns them.
+
+    Unsupported cases are only counted unless they are asked for.
+    """
+    return tuple(_run(part, unsupported) for _, part in rows.groupby("run_id", sort=False))
+
+
+def summary(best: "pd.DataFrame") -> tuple[Table, ...]:
+    """The best kernel of each precision, of rows as `analysis.summary.best` returns them."""
+    return tuple(_best(part) for _, part in best.groupby("run_id", sort=False))
+
+
+def caption(rows: "pd.DataFrame") -> str:
+    """What a run's figures hold for: device, software, preset."""
+    one = next(rows_of(rows.head(1)))
+    parts = [one.device, *one.software.split("; "), f"preset {one.preset}", f"data {one.data}"]
+    if one.cache:
+        parts.append(f"cache {one.cache}")
+    if one.unsettled:
+        parts.append("unsettled")
+    return printable(" · ".join(part for part in parts if part))
+
+
+def _run(rows: "pd.DataFrame", unsupported: bool) -> Table:
+    shown = rows if unsupported else rows[rows["status"] != "unsupported"]
+    hidden = len(rows) - len(shown)
+    notes = [f"{hidden} unsupported cases are not shown"] if hidden else []
+    measured = shown[shown["speedup"].notna()]
+    overs = dict.fromkeys(
+        printable(kernel) + ("" if base == precision else f" in {base}")
+        for kernel, base, precision in rows_of(measured, _BASE)
+    )
+    if overs:
+        notes.append(f"speedup over {', '.join(overs)}, paired within each round")
+    if shown["impossible"].any():
+        notes.append("impossible: over 102% of the dense peak at the measured clock")
+    table = Table(
+        title=caption(rows),
+        columns=(
+            "kernel",
+            "precision",
+            "shape",
+            "time",
+            "±",
+            "TFLOP/s",
+            "of peak",
+            "speedup",
+            "verdict",
+        ),
+        rows=tuple(_cells(row) for row in rows_of(shown)),
+        right=_NUMBERS,
+        notes=tuple(notes),
+    )
+    return without_empty(table, optional=("of peak", "speedup"))
+
+
+def _cells(row: Any) -> tuple[str, ...]:
+    return (
+        printable(row.kernel) + (f" [{printable(row.modes)}]" if row.modes else ""),
+        row.precision,
+        _problem(row),
+        duration(row.time_us),
+        half_width(row.time_us, row.time_us_low, row.time_us_high),
+        digits(row.tflops),
+        percent(row.pct_peak),
+        times(row.speedup),
+        _said(row),
+    )
+
+
+def _problem(row: Any) -> str:
+    parts = [shape(row.m, row.n, row.k, row.batch)]
+    if row.layout != "nn":
+        parts.append(row.layout)
+    if row.label:
+        parts.append(f"({printable(row.label, 40)})")
+    return " ".join(parts)
+
+
+def _said(row: Any) -> str:
+    """Verdict or status, and its reason."""
+    if row.status != "ok":
+        return f"{row.status}: {printable(row.reason, REASON)}" if row.reason else row.status
+    words = [row.verdict if isinstance(row.verdict, str) else "not measured"]
+    if row.impossible:
+        words.append("impossible")
+    if row.power_limited is True:
+        words.append("power limited")
+    if row.speedup_reason and row.speedup_reason != row.verdict:
+        words.append(printable(row.speedup_reason, REASON))
+    return ", ".join(words)
+
+
+def _best(rows: "pd.DataFrame") -> Table:
+    def cells(row: Any) -> tuple[str, ...]:
+        interval = f"{digits(row.tflops_low)} … {digits(row.tflops_high)}"
+        unit = f" ({row.peak_unit})" if isinstance(row.peak_unit, str) else ""
+        over = f" over {printable(row.base_kernel)}" if math.isfinite(row.speedup) else ""
+        if row.base_precision != row.precision and over:
+            over += f" {row.base_precision}"
+        return (
+            row.precision,
+            printable(row.kernel),
+            _problem(row),
+            digits(row.tflops),
+            interval if math.isfinite(row.tflops_low) else "",
+            percent(row.pct_peak) + unit if math.isfinite(row.pct_peak) else "",
+            times(row.speedup) + over,
+            row.verdict,
+        )
+
+    table = Table(
+        title=f"Best of each precision: {caption(rows)}",
+        columns=(
+            *("precision", "kernel", "shape", "TFLOP/s", "95% interval", "of dense peak"),
+            *("speedup", "verdict"),
+        ),
+        rows=tuple(cells(row) for row in rows_of(rows)),
+        right=_NUMBERS - {"speedup"},
+    )
+    return without_empty(table, optional=("95% interval", "of dense peak", "speedup"))
+
+
+def comparison(found: Comparison) -> tuple[Table, ...]:
+    """The rows, the geometric means and what differs."""
+    a, b = printable(found.device_a), printable(found.device_b)
+    title = f"a: {a} ({_files(found.files_a)}), b: {b} ({_files(found.files_b)})"
+    main = Table(
+        title=f"{title}; preset {found.preset}",
+        columns=(
+            *(found.by, "precision", "shape", "a", "b", "b / a", "95% interval"),
+            *("of peak a", "of peak b", "verdict"),
+        ),
+        rows=tuple(_compared(row, found.by) for row in found.rows),
+        right=_NUMBERS | {"of peak a", "of peak b"},
+        notes=_notes(found),
+    )
+    tables = [without_empty(main, optional=("95% interval", "of peak a", "of peak b"))]
+    if found.geomeans:
+        means = tuple(
+            (
+                one.precision,
+                str(one.rows),
+                times(one.ratio),
+                _interval(one.ratio_low, one.ratio_high),
+                f"{one.verdict}: {one.why}" if one.why else one.verdict,
+            )
+            for one in found.geomeans
+        )
+        table = Table(
+            title="Geometric mean",
+            columns=("precision", "rows", "b / a", "95% interval", "verdict"),
+            rows=means,
+            right=_NUMBERS | {"rows"},
+        )
+        tables.append(without_empty(table, optional=("95% interval",)))
+    if found.differs:
+        cells = tuple((printable(d.what), printable(d.a), printable(d.b)) for d in found.differs)
+        tables.append(Table(title="What differs", columns=("what", "a", "b"), rows=cells))
+    return tuple(tables)
+
+
+def _files(files: tuple[str, ...]) -> str:
+    first = printable(files[0], 60)
+    return first if len(files) == 1 else f"{first} and {len(files) - 1} more"
+
+
+def _interval(low: float, high: float) -> str:
+    return f"{digits(low)} … {digits(high)}" if math.isfinite(low) else ""
+
+
+def _compared(row: Compared, by: str) -> tuple[str, ...]:
+    name = printable(row.name)
+    if by == "tier" and row.kernel_a != row.kernel_b:
+        name += f" ({printable(row.kernel_a)} → {printable(row.kernel_b)})"
+    return (
+        name + (f" [{printable(row.modes)}]" if row.modes else ""),
+        row.precision,
+        row.shape if row.layout == "nn" else f"{row.shape} {row.layout}",
+        duration(row.time_a_us),
+        duration(row.time_b_us),
+        times(row.ratio),
+        _interval(row.ratio_low, row.ratio_high),
+        percent(row.pct_peak_a),
+        percent(row.pct_peak_b),
+        f"{row.verdict}: {row.why}" if row.why else row.verdict,
+    )
+
+
+def _notes(found: Comparison) -> tuple[str, ...]:
+    counts = {word: found.count(word) for word in ("faster", "slower", "same", "unsure")}
+    notes = [
+        ", ".join(f"{count} {word}" for word, count in counts.items())
+        + f"; a change below {found.delta:.3g} is the same"
+    ]
+    if found.machine == "moved":
+        notes.append(f"the machine changed: its self-test reads {times(found.anchor.value)} in b")
+    if found.machine == "unknown":
+        notes.append("no self-test on both sides: whether the machine changed is not known")
+    notes += [f"not compared: {printable(one)}" for one in found.left_out[:5]]
+    if len(found.left_out) > 5:
+        notes.append(f"not compared: {len(found.left_out) - 5} more")
+    return tuple(notes)

@@ -1,0 +1,171 @@
+"""Tables for terminals, Markdown, CSV and JSON."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+from gemmbench.show.text import printable
+from gemmkernels.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+Format = Literal["table", "markdown", "csv", "json"]
+RICH_ROWS = 300
+"""Rich needs 2 ms a row; longer tables are written as plain text."""
+
+_STYLES = {
+    "converged": "green",
+    "faster": "green",
+    "same": "dim",
+    "slower": "red",
+    "unsupported": "dim",
+    "wrong": "bold red",
+    "failed": "red",
+    "timeout": "red",
+    "contended": "yellow",
+    "throttled": "yellow",
+    "noisy": "yellow",
+    "drifting": "yellow",
+    "unsure": "yellow",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Cells as text. Columns whose heading is in `right` are aligned to the right."""
+
+    title: str = ""
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    right: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
+
+
+def listing(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> Table:
+    """A table of anything, such as of kernels, suites or devices."""
+    cells = tuple(tuple(printable(cell) for cell in row) for row in rows)
+    return Table(title=title, columns=tuple(columns), rows=cells)
+
+
+def without_empty(table: Table, *, optional: Sequence[str]) -> Table:
+    """The table without those of the optional columns in which no row has anything."""
+    keep = [
+        index
+        for index, name in enumerate(table.columns)
+        if name not in optional or any(row[index] for row in table.rows)
+    ]
+    return Table(
+        title=table.title,
+        columns=tuple(table.columns[index] for index in keep),
+        rows=tuple(tuple(row[index] for index in keep) for row in table.rows),
+        right=table.right,
+        notes=table.notes,
+    )
+
+
+def to_text(table: Table) -> str:
+    """Plain aligned text, of any width."""
+    lines = [table.columns, *table.rows]
+    widths = [max(_width(line[index]) for line in lines) for index in range(len(table.columns))]
+    right = [name in table.right for name in table.columns]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = (
+            " " * (width - _width(cell)) + cell if flush else cell + " " * (width - _width(cell))
+            for cell, width, flush in zip(cells, widths, right, strict=True)
+        )
+        return "  ".join(padded).rstrip()
+
+    head = [table.title] if table.title else []
+    rule = "  ".join("─" * width for width in widths)
+    return "\n".join([*head, line(table.columns), rule, *map(line, table.rows), *table.notes])
+
+
+def to_markdown(table: Table) -> str:
+    """A GitHub table, with the title above and the notes below it."""
+
+    def line(cells: Iterable[str]) -> str:
+        return f"| {' | '.join(cells)} |"
+
+    marks = ("---:" if name in table.right else "---" for name in table.columns)
+    body = [line(map(_escaped, row)) for row in table.rows]
+    head = [f"**{_escaped(table.title)}**", ""] if table.title else []
+    notes = [part for note in table.notes for part in ("", _escaped(note))]
+    return "\n".join([*head, line(map(_escaped, table.columns)), line(marks), *body, *notes])
+
+
+def echo(
+    tables: Iterable[Table], *, form: Format = "table", console: "Console | None" = None
+) -> None:
+    """Print tables to the terminal, or plainly where there is none or they are long."""
+    if form == "markdown":
+        print("\n\n".join(map(to_markdown, tables)))
+        return
+    from rich.console import Console
+
+    console = console or Console()
+    for index, table in enumerate(tables):
+        if index:
+            print(file=console.file)
+        if console.is_terminal and len(table.rows) <= RICH_ROWS:
+            _print_rich(table, console)
+        else:
+            print(to_text(table), file=console.file)
+
+
+def check_format(form: str, known: Sequence[Format] = get_args(Format)) -> Format:
+    """The format by its name; raises UnknownNameError for another one."""
+    for name in known:
+        if name == form:
+            return name
+    raise UnknownNameError("format", form, known)
+
+
+def plain(df: "pd.DataFrame", form: str) -> str:
+    """All columns as CSV or JSON (a list of objects, null for what was not measured).
+
+    The values of single turns are left out. Raises UnknownNameError for another format.
+    """
+    if form not in ("csv", "json"):
+        raise UnknownNameError("format", form, get_args(Format))
+    table = df.drop(columns=[name for name in ("turn_us",) if name in df])
+    for name in table.select_dtypes(include=["object", "string"]).columns:
+        table[name] = table[name].map(printable, na_action="ignore")
+    if form == "csv":
+        return str(table.to_csv(index=False))
+    return str(table.to_json(orient="records", double_precision=15, force_ascii=False)) + "\n"
+
+
+def _print_rich(table: Table, console: "Console") -> None:
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in table.columns:
+        flush = name in table.right
+        grid.add_column(Text(name), justify="right" if flush else "left", no_wrap=flush)
+    for row in table.rows:
+        style = _STYLES.get(row[-1].split(":")[0].split(",")[0], "")
+        grid.add_row(*(Text(cell) for cell in row[:-1]), Text(row[-1], style=style))
+    if table.title:
+        console.print(Text(table.title, style="bold"))
+    console.print(grid)
+    for note in table.notes:
+        console.print(Text(note, style="dim"))
+
+
+def _width(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _escaped(text: str) -> str:
+    for mark, safe in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("`", "\\`"), ("*", "\\*")):
+        text = text.replace(mark, safe)
+    return text

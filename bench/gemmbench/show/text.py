@@ -1,0 +1,56 @@
+"""How names and figures are written: escaped, with units, to the digits that mean something."""
+
+import math
+
+MANY = 10_000
+
+
+def printable(text: object, limit: int = MANY) -> str:
+    """Text with control, bidirectional and unassigned characters escaped, cut at `limit`."""
+    found = str(text)
+    if not found.isprintable():
+        found = "".join(
+            one if one.isprintable() else one.encode("unicode_escape").decode() for one in found
+        )
+    return found if len(found) <= limit else found[: limit - 1] + "…"
+
+
+def digits(value: float, count: int = 4) -> str:
+    """A number to `count` significant digits, without an exponent; empty where it is not one."""
+    if not math.isfinite(value):
+        return ""
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.{count - 1}e}")
+    places = count - 1 - math.floor(math.log10(abs(rounded)))
+    return f"{rounded:,.{max(0, places)}f}"
+
+
+def duration(time_us: float) -> str:
+    """Microseconds as µs, ms or s."""
+    if not math.isfinite(time_us):
+        return ""
+    for scale, unit in ((1e6, "s"), (1e3, "ms")):
+        if time_us >= scale:
+            return f"{digits(time_us / scale)} {unit}"
+    return f"{digits(time_us)} µs"
+
+
+def half_width(value: float, low: float, high: float) -> str:
+    """Half of an interval as percent of its value: ±0.3%."""
+    if not (math.isfinite(low) and math.isfinite(high) and value > 0):
+        return ""
+    return f"±{digits(100 * (high - low) / (2 * value), 2)}%"
+
+
+def times(value: float) -> str:
+    """A speedup: 4.02×."""
+    return f"{digits(value, 3)}×" if math.isfinite(value) else ""
+
+
+def percent(value: float) -> str:
+    return f"{digits(value, 3)}%" if math.isfinite(value) else ""
+
+
+def shape(m: int, n: int, k: int, batch: int = 1) -> str:
+    return f"{m}x{n}x{k}" if batch == 1 else f"{batch}*{m}x{n}x{k}"

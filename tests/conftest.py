@@ -1,0 +1,18 @@
+"""What all tests share: where there is no GPU, its tests are skipped, and say why."""
+
+import pytest
+
+
+def _no_gpu() -> str | None:
+    import torch
+
+    if not torch.cuda.is_available():
+        return f"torch {torch.__version__} can use no GPU here"
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if marked and (reason := _no_gpu()):
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason=reason))

@@ -1,0 +1,235 @@
+"""The GPU's clock against a device whose time is known: every launch takes what we say."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from gemmbench.timing.gpu import GpuClock, GpuTiming, first_steady
+from gemmkernels.kernel import Launch
+
+
+class FakeCuda:
+    """torch.cuda's part that the clock uses, with a device time of its own in seconds."""
+
+    def __init__(self, *, capture_fails: bool = False) -> None:
+        self.now = 0.0
+        self.log: list[str] = []
+        self.capturing: list[float] | None = None
+        self.capture_fails = capture_fails
+        fake = self
+
+        class Event:
+            def __init__(self, enable_timing: bool = False) -> None:
+                assert enable_timing
+                self.at: float | None = None
+
+            def record(self, stream: object) -> None:
+                fake.log.append("event")
+                self.at = fake.now
+
+            def synchronize(self) -> None:
+                assert self.at is not None
+
+            def elapsed_time(self, other: "Event") -> float:
+                assert self.at is not None
+                assert other.at is not None
+                return (other.at - self.at) * 1e3
+
+        class Graph:
+            def __init__(self) -> None:
+                self.work: list[float] = []
+
+            def replay(self) -> None:
+                fake.log.append("replay")
+                fake.now += sum(self.work)
+
+        class Stream:
+            def synchronize(self) -> None: ...
+
+        self.Event, self.CUDAGraph, self.Stream = Event, Graph, Stream
+
+    @contextlib.contextmanager
+    def stream(self, stream: object) -> Iterator[None]:
+        yield
+
+    @contextlib.contextmanager
+    def graph(self, graph: object, *, stream: object) -> Iterator[None]:
+        if self.capture_fails:
+            raise RuntimeError("operation not permitted when stream is capturing\nmore")
+        self.capturing = []
+        yield
+        graph.work, self.capturing = self.capturing, None  # type: ignore[attr-defined]
+
+    def launch(self, seconds: float | Callable[[], float]) -> Launch:
+        def run() -> None:
+            took = seconds if isinstance(seconds, float) else seconds()
+            if self.capturing is not None:
+                self.capturing.append(took)
+                return
+            self.log.append("launch")
+            self.now += took
+
+        return Launch(run=run)
+
+    def _sleep(self, cycles: int) -> None:
+        self.log.append("spin")
+        self.now += cycles / 2e9
+
+
+class FakeFlush:
+    def __init__(self, cuda: FakeCuda) -> None:
+        self.cuda = cuda
+
+    def zero_(self) -> None:
+        self.cuda.log.append("flush")
+        self.cuda.now += 1e-4
+
+
+def timing_of(launch: str) -> GpuTiming:
+    return GpuTiming(settle_s=0.01, turn_s=0.04, sample_s=0.002, launch=launch)
+
+
+@pytest.mark.parametrize("launch", ["graph", "stream"])
+@pytest.mark.parametrize("seconds", [3e-6, 1e-4, 0.7])
+@pytest.mark.parametrize("sets", [1, 2, 5, 700])
+def test_a_turn_reads_the_time_of_a_launch(launch: str, seconds: float, sets: int) -> None:
+    cuda = FakeCuda()
+    clock = GpuClock(timing_of(launch), cuda=cuda)
+    subject = clock.subject([cuda.launch(seconds) for _ in range(sets)])
+    subject.calibrate()
+    found = clock.take_turn(subject, 3)
+    assert subject.mode == launch
+    assert subject.launch_s == pytest.approx(seconds)
+    assert found.round == 3
+    assert found.median_ns == pytest.approx(seconds * 1e9)
+    assert found.samples_ns is not None
+    assert found.n_samples == len(found.samples_ns) > 0
+    if seconds < 0.002:
+        assert found.settle_s >= 0.01
+        assert found.settle_s + sum(found.samples_ns) * 1e-9 * found.launches >= 0.049
+
+
+@pytest.mark.parametrize("launch", ["graph", "stream"])
+def test_every_operand_set_has_its_turn(launch: str) -> None:
+    """Sets of different cost: the mean over whole rotations is the mean of the sets."""
+    cuda = FakeCuda()
+    clock = GpuClock(timing_of(launch), cuda=cuda)
+    subject = clock.subject([cuda.launch(1e-5 * (1 + i)) for i in range(4)])
+    subject.calibrate()
+    found = clock.take_turn(subject, 0)
+    assert found.median_ns == pytest.approx(2.5e4, rel=0.05)
+
+
+def test_a_graph_holds_whole_rotations_of_a_sample_s_length() -> None:
+    cuda = FakeCuda()
+    subject = GpuClock(timing_of("graph"), cuda=cuda).subject([cuda.launch(1e-5)] * 3)
+    subject.calibrate()
+    assert subject.per_sample >= 200
+    assert subject.per_sample % 3 == 0
+
+
+def test_a_capture_that_fails_falls_back_and_says_so() -> None:
+    cuda = FakeCuda(capture_fails=True)
+    clock = GpuClock(timing_of("graph"), cuda=cuda)
+    subject = clock.subject([cuda.launch(1e-4)])
+    subject.calibrate()
+    assert subject.mode == "stream"
+    assert subject.warning == (
+        "graph capture failed, timed by stream: operation not permitted when stream is capturing"
+    )
+    assert clock.take_turn(subject, 0).median_ns == pytest.approx(1e5)
+
+
+def test_cold_launches_are_flushed_hidden_and_alone() -> None:
+    cuda = FakeCuda()
+    clock = GpuClock(
+        GpuTiming(settle_s=0.0, turn_s=0.0, sample_s=0.0, launch="single"),
+        cuda=cuda,
+        flush=FakeFlush(cuda),
+    )
+    subject = clock.subject([cuda.launch(5e-6)])
+    subject.calibrate()
+    cuda.log.clear()
+    found = clock.take_turn(subject, 0)
+    start = cuda.log.index("flush")
+    assert cuda.log[start : start + 5] == ["flush", "spin", "event", "launch", "event"]
+    assert found.median_ns == pytest.approx(5e3)
+    assert found.n_samples == cuda.log.count("flush") - 1  # the first is dropped
+    assert found.launches == 1
+
+
+def test_the_first_launch_after_a_change_of_kernel_is_dropped() -> None:
+    cuda = FakeCuda()
+    pace = iter([*[5e-6] * 4, 1.0, *[5e-6] * 1000])
+    clock = GpuClock(
+        GpuTiming(settle_s=0.0, turn_s=0.0, sample_s=0.0, launch="single"),
+        cuda=cuda,
+        flush=FakeFlush(cuda),
+    )
+    subject = clock.subject([cuda.launch(lambda: next(pace))])
+    subject.mode = "single"
+    for _ in range(3):
+        subject.launches[0].run()
+    found = clock.take_turn(subject, 0)
+    assert found.samples_ns is not None
+    assert max(found.samples_ns) == pytest.approx(5e3)
+
+
+def test_a_clock_that_falls_is_waited_for() -> None:
+    cuda = FakeCuda()
+    began = cuda.now
+
+    def heating() -> float:
+        return 1e-4 if cuda.now - began < 0.025 else 1.3e-4
+
+    clock = GpuClock(timing_of("stream"), cuda=cuda)
+    subject = clock.subject([cuda.launch(heating)])
+    subject.calibrate()
+    began = cuda.now
+    found = clock.take_turn(subject, 0)
+    assert found.samples_ns is not None
+    assert found.median_ns == pytest.approx(1.3e5)
+    assert sum(ns < 1.29e5 for ns in found.samples_ns) <= 1  # the one across the change
+    assert found.settle_s >= 0.022
+
+
+def test_at_most_half_of_a_turn_is_dropped() -> None:
+    rising = [float(i) for i in range(1, 101)]
+    assert first_steady(rising, [0.001] * 100, 0.01) == 50
+    assert first_steady([1.0] * 100, [0.001] * 100, 0.01) == 10
+    assert first_steady([1.0] * 100, [0.001] * 100, 0.0) == 0
+    assert first_steady([1.0, 1.0], [0.5, 0.5], 0.1) == 1
+    assert first_steady([1.0], [0.5], 0.1) == 0
+
+
+def test_what_a_kernel_returns_is_held_for_its_graph() -> None:
+    cuda = FakeCuda()
+    made: list[object] = []
+
+    def run() -> object:
+        cuda.launch(1e-3).run()
+        made.append(object())
+        return made[-1]
+
+    subject = GpuClock(timing_of("graph"), cuda=cuda).subject(
+        [Launch(run=run, returns_output=True)]
+    )
+    subject.calibrate()
+    captured = made[-subject.per_sample]
+    assert subject.run_all() is captured
+
+
+def test_prepare_is_called_before_every_turn_and_run() -> None:
+    cuda = FakeCuda()
+    prepared: list[float] = []
+    launch = Launch(
+        run=cuda.launch(1e-4).run,
+        prepare=lambda: prepared.append(cuda.now),
+    )
+    clock = GpuClock(timing_of("stream"), cuda=cuda)
+    subject = clock.subject([launch])
+    subject.calibrate()
+    clock.take_turn(subject, 0)
+    subject.run_all()
+    assert len(prepared) == 3

@@ -1,0 +1,117 @@
+"""The one list of kernels, and what each says it cannot do."""
+
+import dataclasses
+import importlib.util
+import re
+import subprocess
+import sys
+
+import pytest
+from kernel_jobs import CPU, GPUS
+
+from gemmkernels import Kernel, Problem, UnknownNameError
+from gemmkernels.gpu.config import default, tile_bytes
+from gemmkernels.ladder import LADDER, find
+
+
+def test_importing_the_ladder_imports_no_framework() -> None:
+    code = (
+        "import sys, gemmkernels.ladder, gemmkernels.userfile\n"
+        "print([name for name in ('torch', 'triton', 'numba', 'numpy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_ladder_names_one_base_for_each_kind_of_device() -> None:
+    assert len({kernel.name for kernel in LADDER}) == len(LADDER)
+    assert [(kernel.name, kernel.kinds) for kernel in LADDER if kernel.base] == [
+        ("numba-naive", ("cpu",)),
+        ("triton-naive", ("gpu",)),
+    ]
+
+
+@pytest.mark.parametrize("kernel", LADDER, ids=lambda kernel: kernel.name)
+def test_every_kernel_has_its_file_and_function(kernel: Kernel) -> None:
+    assert isinstance(kernel.bind, str)
+    module, _, name = kernel.bind.partition(":")
+    assert importlib.util.find_spec(module) is not None
+    if kernel.backend != "triton":
+        assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_find_offers_the_nearest_name() -> None:
+    assert find("torch").tier == "library"
+    with pytest.raises(UnknownNameError, match="did you mean triton-tiled"):
+        find("triton-tile")
+
+
+@pytest.mark.parametrize(
+    ("problem", "reason"),
+    [
+        (Problem(m=16, n=64, k=64, precision="int8"), "M > 16.*m = 16"),
+        (Problem(m=64, n=60, k=64, precision="int8"), "divisible by 8.*n = 60"),
+        (Problem(m=64, n=64, k=64, precision="int8", batch=2), "no batched int8"),
+        (Problem(m=64, n=64, k=64, precision="fp8_e4m3"), "layout nt only, not nn"),
+        (Problem(m=64, n=64, k=24, precision="fp8_e4m3", layout="nt"), "by 16.*k = 24"),
+        (Problem(m=64, n=64, k=64, precision="fp8_e5m2", layout="nt"), "fp8_e5m2 by fp8_e5m2"),
+    ],
+)
+def test_torch_says_what_its_products_refuse(problem: Problem, reason: str) -> None:
+    found = find("torch").why_not(problem, GPUS["sm_90"])
+    assert found is not None
+    assert re.search(reason, found)
+
+
+def test_torch_takes_what_it_can() -> None:
+    fp8 = Problem(m=7, n=64, k=64, precision="fp8_e5m2", layout="nt")
+    assert find("torch").why_not(fp8, GPUS["gfx942"]) is None
+    assert find("torch").why_not(Problem(m=1, n=3, k=5, precision="int8"), CPU) is None
+    batched = Problem(m=1, n=3, k=5, precision="bf16", batch=4)
+    assert find("torch").why_not(batched, GPUS["sm_90"]) is None
+
+
+def test_a_missing_triton_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = Problem(m=64, n=64, k=64, precision="fp32")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    found = find("triton-naive").why_not(problem, GPUS["sm_90"])
+    assert found is not None
+    assert found.startswith("Triton is not installed")
+
+
+def test_naive_kernels_bound_the_work() -> None:
+    large = Problem(m=129, n=128, k=128, precision="fp32")
+    found = find("python-naive").why_not(large, CPU)
+    assert found is not None
+    assert "too long" in found
+    assert find("python-naive").why_not(dataclasses.replace(large, m=128), CPU) is None
+
+
+@pytest.mark.parametrize("architecture", GPUS)
+@pytest.mark.parametrize("precision", find("triton-matrix-core").precisions)
+def test_default_configurations_fit(architecture: str, precision: str) -> None:
+    device = GPUS[architecture]
+    for m, n, k in ((8192, 8192, 8192), (1, 8192, 8192), (1, 1, 1), (100, 7, 4097), (4096, 16, 64)):
+        problem = Problem(m=m, n=n, k=k, precision=precision)
+        config = default(problem, device)
+        assert tile_bytes(config, problem, device) <= (device.shared_bytes or 0)
+        assert config.MAX_IMPRECISE is None or 32 <= config.MAX_IMPRECISE <= config.BLOCK_K
+        assert (config.MAX_IMPRECISE is None) != (
+            problem.numerics.is_fp8 and architecture == "sm_90"
+        )
+        assert (config.waves_per_eu is None) == (device.vendor != "amd")
+    small = default(Problem(m=512, n=512, k=512, precision=precision), device)
+    large = default(Problem(m=8192, n=8192, k=8192, precision=precision), device)
+    assert small.BLOCK_M * small.BLOCK_N < large.BLOCK_M * large.BLOCK_N
+
+
+def test_fewer_stages_where_shared_memory_is_small() -> None:
+    problem = Problem(m=8192, n=8192, k=8192, precision="fp16")
+    card = dataclasses.replace(GPUS["sm_80"], architecture="sm_89", shared_bytes=101376)
+    assert tile_bytes(default(problem, card), problem, card) <= 101376
+    unsaid = dataclasses.replace(card, shared_bytes=None)
+    assert tile_bytes(default(problem, unsaid), problem, unsaid) <= 65536
+    tiny = dataclasses.replace(card, shared_bytes=32768)
+    config = default(problem, tiny)
+    assert config.num_stages == 2
+    assert tile_bytes(config, problem, tiny) <= 32768

@@ -1,0 +1,183 @@
+"""Writing runs: what is on the disk survives cuts, full disks and a second writer."""
+
+import errno
+import math
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic import CPU, footer, header, record, turn, turns
+
+from gemmbench.records.journal import Journal, keep_samples
+from gemmbench.records.reader import read
+from gemmbench.records.schema import Check
+from gemmkernels.errors import GemmbenchError
+
+
+def test_a_run_is_written_and_read_again(tmp_path: Path) -> None:
+    first = record(took=turns(100.0, samples=5), tile=(64, 64, 16), config={"warps": 4, "x": 0.5})
+    with Journal.create(tmp_path / "new" / "folder", header()) as journal:
+        journal.append(first)
+        journal.append(footer([first]))
+    run = read(journal.path)
+    assert run.header == header()
+    assert run.records == (first,)
+    assert run.footer == footer([first])
+    assert run.warnings == ()
+    assert journal.path.name.endswith("-synthetic-cpu-synthetic.jsonl")
+
+
+def test_each_line_is_on_the_disk_before_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(descriptor))
+    with Journal.create(tmp_path, header()) as journal:
+        before = len(synced)
+        journal.append(record())
+        assert len(synced) == before + 1
+
+
+def test_a_file_is_never_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gemmbench.records.journal.now", lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    Journal.create(tmp_path, header()).close()
+    (path,) = tmp_path.iterdir()
+    before = path.read_bytes()
+    with pytest.raises(GemmbenchError, match="File exists; choose another folder"):
+        Journal.create(tmp_path, header())
+    assert path.read_bytes() == before
+
+
+def test_names_of_devices_cannot_leave_the_folder(tmp_path: Path) -> None:
+    device = msgspec.structs.replace(header(), run_id="../../é x/..")
+    with Journal.create(tmp_path, device) as journal:
+        assert journal.path.parent == tmp_path
+        assert [journal.path] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("keep", [1, 20, -1])
+def test_resume_drops_only_the_cut_tail(tmp_path: Path, keep: int) -> None:
+    with Journal.create(tmp_path, header()) as journal:
+        journal.append(record("one"))
+    whole = journal.path.read_bytes()
+    line = msgspec.json.encode(record("two"))
+    journal.path.write_bytes(whole + line[:keep])
+    assert read(journal.path).warnings
+    with Journal.resume(journal.path) as again:
+        assert journal.path.read_bytes() == whole
+        again.append(record("three"))
+    run = read(journal.path)
+    assert [one.kernel for one in run.records] == ["one", "three"]
+    assert not run.warnings
+
+
+def test_resume_keeps_a_whole_line_without_its_newline(tmp_path: Path) -> None:
+    with Journal.create(tmp_path, header()) as journal:
+        journal.append(record("one"))
+    journal.path.write_bytes(journal.path.read_bytes()[:-1])
+    with Journal.resume(journal.path) as again:
+        again.append(record("two"))
+    assert [one.kernel for one in read(journal.path).records] == ["one", "two"]
+
+
+def test_resume_drops_zeros_that_a_power_cut_left(tmp_path: Path) -> None:
+    with Journal.create(tmp_path, header()) as journal:
+        journal.append(record("one"))
+    whole = journal.path.read_bytes()
+    for tail in (b"\0" * (3 << 20), b'{"type":"rec\n'):
+        journal.path.write_bytes(whole + tail)
+        Journal.resume(journal.path).close()
+        assert journal.path.read_bytes() == whole
+
+
+def test_two_writers_are_refused(tmp_path: Path) -> None:
+    with (
+        Journal.create(tmp_path, header()) as journal,
+        pytest.raises(GemmbenchError, match="being written by another run"),
+    ):
+        Journal.resume(journal.path)
+    Journal.resume(journal.path).close()
+
+
+def test_resume_of_something_else_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "notes.jsonl"
+    path.write_text('{"mine": 1}\nno newline')
+    with pytest.raises(GemmbenchError, match="not a run"):
+        Journal.resume(path)
+    assert path.read_text() == '{"mine": 1}\nno newline'
+
+
+def test_a_full_disk_leaves_a_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Journal.create(tmp_path, header()) as journal:
+        whole = journal.path.read_bytes()
+        write = os.write
+        calls = iter((True, False))
+
+        def full(descriptor: int, data: bytes) -> int:
+            if next(calls):
+                return write(descriptor, data[:10])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(os, "write", full)
+        with pytest.raises(
+            GemmbenchError, match=r"No space left on device; free some space"
+        ) as seen:
+            journal.append(record())
+        assert str(journal.path) in str(seen.value)
+        assert journal.path.read_bytes() == whole
+
+
+def test_a_folder_that_is_a_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(GemmbenchError, match="cannot write") as seen:
+        Journal.create(tmp_path / "file", header())
+    assert "\n" not in str(seen.value)
+
+
+def test_text_that_is_no_utf8_and_floats_that_are_not_finite(tmp_path: Path) -> None:
+    broken = os.fsdecode(b"/home/\xff")
+    with Journal.create(tmp_path, header(environment={"PATH": broken})) as journal:
+        journal.append(record(check=Check(exact_by="product", error=math.inf, rows=1)))
+    run = read(journal.path)
+    assert run.header.environment == {"PATH": "/home/\\udcff"}
+    assert run.records[0].check is not None
+    assert run.records[0].check.error is None
+    assert not run.warnings
+
+
+def test_samples_are_kept_in_whole_rounds() -> None:
+    whole = record(took=[turn(r, 100.0, samples=[float(r)] * 30) for r in range(20)])
+    kept = keep_samples(whole)
+    held = [one.round for one in kept.turns if one.samples_ns is not None]
+    assert held == [1, 5, 8, 11, 15, 18]
+    assert [one.median_ns for one in kept.turns] == [one.median_ns for one in whole.turns]
+    assert [one.n_samples for one in kept.turns] == [30] * 20
+    assert kept.n_samples == 600
+
+
+def test_few_samples_are_all_kept() -> None:
+    whole = record(took=turns(100.0, rounds=20, samples=10))
+    assert keep_samples(whole) is whole
+
+
+@given(st.lists(st.none() | st.integers(0, 500), max_size=30))
+def test_at_most_200_samples_are_kept(counts: list[int | None]) -> None:
+    took = [
+        turn(r, 100.0, samples=None if count is None else [float(i) for i in range(count)])
+        for r, count in enumerate(counts)
+    ]
+    kept = [one.samples_ns for one in keep_samples(record(took=took)).turns if one.samples_ns]
+    total = sum(map(len, kept))
+    assert total <= 200
+    assert bool(kept) == any(counts)
+    if sum(count or 0 for count in counts) <= 200:
+        assert total == sum(count or 0 for count in counts)
+
+
+def test_the_slug_names_the_file(tmp_path: Path) -> None:
+    with Journal.create(tmp_path, header(CPU, run_id="abc")) as journal:
+        assert journal.path.name.split("Z-")[1] == "synthetic-cpu-abc.jsonl"
