@@ -117,6 +117,8 @@ def speedup(slow: Measurement, fast: Measurement) -> Speedup:
         if too_few(side.turns) or (has_neighbour(side.turns) and not found.half_width <= 0.01):
             return Speedup(ratio=math.nan, low=math.nan, high=math.nan, verdict="contended")
     worse = max(slow.verdict, fast.verdict, key=_WORSE.index)
+    if worse == "contended":  # the times are, but the ratio could be told all the same
+        worse = "noisy"
     return Speedup(ratio=found.value, low=found.low, high=found.high, verdict=worse)
 
 
