@@ -1,10 +1,12 @@
 """The best kernel of each precision."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
+
+SPEEDUP = ("base_kernel", "base_precision", "speedup", "speedup_low", "speedup_high")
 
 
 def best(rows: "pd.DataFrame") -> "pd.DataFrame":
@@ -12,6 +14,8 @@ def best(rows: "pd.DataFrame") -> "pd.DataFrame":
 
     Only `ok` ranks, and never what is contended or impossible. A noisy row ranks by the lower end
     of its interval, so that noise alone wins nothing; one without an interval ranks last.
+    Where the ladder's base did not run beside the best, the speedup is that of the same kernel on
+    the largest shape where it did, and `speedup_shape` names it.
     """
     can = rows[rows["status"].eq("ok") & rows["verdict"].ne("contended") & ~rows["impossible"]]
     low = can["tflops_low"].fillna(0.0)
@@ -19,9 +23,33 @@ def best(rows: "pd.DataFrame") -> "pd.DataFrame":
     ranked = can.assign(_rank=rank)[rank > -math.inf]
     top = ranked.sort_values("_rank", ascending=False, kind="stable")
     chosen = top.drop_duplicates(["run_id", "precision"]).index
-    return rows.loc[sorted(chosen)].sort_values(
-        ["run_id", "precision"], key=_order, kind="stable", ignore_index=True
-    )
+    found = rows.loc[sorted(chosen)].assign(speedup_shape="")
+    for index in found.index:
+        other = _beside_base(rows, found.loc[index])
+        if other is None:
+            continue
+        for name in SPEEDUP:
+            found.loc[index, name] = other[name]
+        found.loc[index, "speedup_shape"] = f"{other['m']}x{other['n']}x{other['k']}"
+    return found.sort_values(["run_id", "precision"], key=_order, kind="stable", ignore_index=True)
+
+
+def _beside_base(rows: "pd.DataFrame", row: "pd.Series[Any]") -> "pd.Series[Any] | None":
+    """Where the row has no speedup over the ladder's base: the largest that has."""
+    bases = set(rows.loc[rows["base"] & rows["run_id"].eq(row["run_id"]), "kernel"])
+    if row["base_kernel"] in bases or row["kernel"] in bases:
+        return None
+    same = rows[
+        rows["run_id"].eq(row["run_id"])
+        & rows["kernel"].eq(row["kernel"])
+        & rows["precision"].eq(row["precision"])
+        & rows["base_kernel"].isin(bases)
+        & rows["speedup"].notna()
+    ]
+    if same.empty:
+        return None
+    work = same["batch"].astype(float) * same["m"] * same["n"] * same["k"]
+    return same.iloc[int(work.argmax())]
 
 
 def _order(column: "pd.Series[str]") -> "pd.Series[int]":

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import NullFormatter
 
 from gemmbench.analysis.rows import rows_of
+from gemmbench.analysis.speedup import rung
 from gemmbench.show.results import caption
 from gemmbench.show.style import (
     BODY,
@@ -21,6 +22,7 @@ from gemmbench.show.style import (
     head,
     label,
     look,
+    rates,
     ratios,
 )
 from gemmbench.show.text import digits, printable, shape, times
@@ -46,16 +48,20 @@ WIDE_RANGE = 30.0
 def ladder(rows: "pd.DataFrame") -> "Figure":
     """Speedup over the base, a bar a kernel and precision, in ladder order; a panel a shape.
 
+    Where the ladder's base ran on some shapes, only those are drawn.
     `rows` are one run's, as `analysis.speedup.ladder` returns them. Raises GemmbenchError if no
     row has a speedup.
     """
     shown = rows[rows["speedup"].gt(0)]
     _one_run(shown, "speedup")
+    over_base = shown[shown["base_kernel"].isin(rows.loc[rows["base"], "kernel"])]
+    shown = over_base if len(over_base) else shown
     shapes = _shapes(shown)[:PANELS]
     precisions = list(dict.fromkeys(shown["precision"]))
     looks = {name: look(_place(name, tuple(PRECISIONS))) for name in precisions}
     parts = {one: list(rows_of(_of_shape(shown, one))) for one in shapes}
-    kernels = list(dict.fromkeys(row.kernel for part in parts.values() for row in part))
+    rungs = {row.kernel: rung(row.kernel, row.tier) for part in parts.values() for row in part}
+    kernels = sorted(rungs, key=rungs.__getitem__)
     bars = max(
         sum(max(1, sum(row.kernel == name for row in part)) for name in kernels)
         for part in parts.values()
@@ -92,7 +98,8 @@ def sweep(rows: "pd.DataFrame") -> "Figure":
     shown = rows[rows["tflops"].gt(0)]
     _one_run(shown, "rate")
     precisions = list(dict.fromkeys(shown["precision"]))
-    kernels = list(dict.fromkeys(shown["kernel"]))
+    rungs = {row.kernel: rung(row.kernel, row.tier) for row in rows_of(shown, ("kernel", "tier"))}
+    kernels = sorted(rungs, key=rungs.__getitem__)
     shipped = tuple(kernel.name for kernel in LADDER)
     own = tuple(name for name in kernels if name not in shipped)
     looks = {name: look(_place(name, shipped + own)) for name in kernels}
@@ -112,8 +119,7 @@ def sweep(rows: "pd.DataFrame") -> "Figure":
         _sizes(axes, part)
         if wide:
             axes.set_yscale("log")
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: digits(value, 1)))
-            axes.yaxis.set_minor_formatter(NullFormatter())
+            rates(axes.yaxis, *axes.get_ylim())
         else:
             axes.set_ylim(0, 1.12 * float(np.nanmax([axes.dataLim.y1, *part["peak_tflops"]])))
         size = "M = N = K" if cubes else "cube root of M·N·K"

@@ -10,7 +10,7 @@ from rich.text import Text
 from gemmbench.records.schema import Header, Record, SelfTest
 from gemmbench.runner.listener import Outcome
 from gemmbench.runner.plan import Group, Plan
-from gemmbench.show.text import printable
+from gemmbench.show.text import digits, duration, printable, shape
 from gemmbench.timing.statistics import estimate
 from gemmbench.timing.turn import Turn
 from gemmbench.timing.verdict import values
@@ -85,15 +85,16 @@ class Progress(Quiet):
         if self._live is None:
             return
         at = f" round {self._rounds + 1}" if phase == "turn" else ""
-        best = "  ".join(f"{p} {rate:.4g} ({k})" for p, (rate, k) in sorted(self._best.items()))
+        best = "  ".join(f"{p} {digits(rate)} ({k})" for p, (rate, k) in sorted(self._best.items()))
         line = f"{self._place}: {kernel} {precision}, {phase}{at} · {span(self._left_s)} left"
-        self._live.update(Text(printable(line + (f" · best TFLOPS: {best}" if best else ""))))
+        self._live.update(Text(printable(line + (f" · best TFLOP/s: {best}" if best else ""))))
 
     def took(self, kernel: str, precision: str, turn: Turn) -> None:
         self._rounds = turn.round
 
     def ended(self, record: Record) -> None:
-        what = f"{record.kernel:<20} {record.precision:<9} {record.m}x{record.n}x{record.k}"
+        where = shape(record.m, record.n, record.k, record.batch)
+        what = f"{record.kernel:<20} {record.precision:<9} {where:<16}"
         if record.status != "ok":
             self._say(f"  {what}  {record.status}: {record.reason}")
             return
@@ -103,7 +104,7 @@ class Progress(Quiet):
             self._say(f"  {what}  {said}")
             return
         rate = 2 * record.batch * record.m * record.n * record.k / found.value / 1e3
-        self._say(f"  {what}  {found.value / 1e3:11.2f} us  {rate:9.4g} TFLOPS")
+        self._say(f"  {what}  {duration(found.value / 1e3):>9}  {digits(rate):>9} TFLOP/s")
         if rate > self._best.get(record.precision, (0.0, ""))[0]:
             self._best[record.precision] = (rate, record.kernel)
 

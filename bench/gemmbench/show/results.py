@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REASON = 70
+SOFTWARE = ("torch", "cuda", "hip", "rocm", "driver", "triton", "numba")
 _BASE = ("base_kernel", "base_precision", "precision")
 _NUMBERS = frozenset(
     ("time", "±", "TFLOP/s", "of peak", "speedup", "95% interval", "a", "b", "b / a")
@@ -32,9 +33,11 @@ def summary(best: "pd.DataFrame") -> tuple[Table, ...]:
 
 
 def caption(rows: "pd.DataFrame") -> str:
-    """What a run's figures hold for: device, software, preset."""
+    """What a run's figures hold for: device, the software that decides speed, preset."""
     one = next(rows_of(rows.head(1)))
-    parts = [one.device, *one.software.split("; "), f"preset {one.preset}", f"data {one.data}"]
+    known = dict(part.split("=", 1) for part in one.software.split("; ") if "=" in part)
+    parts = [one.device, *(f"{name} {known[name]}" for name in SOFTWARE if name in known)]
+    parts += [f"preset {one.preset}", f"data {one.data}"]
     if one.cache:
         parts.append(f"cache {one.cache}")
     if one.unsettled:
@@ -119,6 +122,8 @@ def _best(rows: "pd.DataFrame") -> Table:
         over = f" over {printable(row.base_kernel)}" if math.isfinite(row.speedup) else ""
         if row.base_precision != row.precision and over:
             over += f" {row.base_precision}"
+        if row.speedup_shape and over:
+            over += f" at {row.speedup_shape}"
         return (
             row.precision,
             printable(row.kernel),

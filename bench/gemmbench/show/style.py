@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
-from gemmbench.show.text import printable
+from gemmbench.show.text import digits, printable
 from gemmkernels.errors import GemmbenchError
 
 if TYPE_CHECKING:
@@ -103,6 +103,13 @@ def dress(
         axes.spines[side].set_visible(False)
 
 
+def rates(axis: "Axis", low: float, high: float) -> None:
+    """Ticks of a logarithmic axis of rates: powers of ten, and 2 and 5 where those are few."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high / low < 300 else LogLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: digits(value, 1)))
+    axis.set_minor_formatter(NullFormatter())
+
+
 def ratios(axis: "Axis", low: float, high: float) -> None:
     """Ticks of a logarithmic axis of ratios that can be read: 0.9× 1× 1.1×, 1× 2× 5×, 1× 10×."""
     if high / low > 100:
@@ -144,7 +151,7 @@ def save(made: Figure, stem: Path) -> list[Path]:
 
 def _wrapped(text: str, width: float) -> str:
     """The caption in lines that fit the figure, broken between its parts."""
-    room = int(width / (CHARACTER_IN * SMALL / BODY))
+    room = int(0.97 * width / CHARACTER_IN)
     lines = [""]
     for part in text.split(" · "):
         longer = f"{lines[-1]} · {part}" if lines[-1] else part
