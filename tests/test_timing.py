@@ -206,6 +206,19 @@ def test_rounds_stop_at_a_look_when_all_is_known() -> None:
     assert count(0.5) == 60
 
 
+def test_the_least_rounds_are_taken_whatever_the_time() -> None:
+    found = rounds(
+        {"a": fake(1.0)},  # type: ignore[dict-item]
+        min_rounds=10,
+        max_rounds=99,
+        max_time_s=0.0,
+        target=0.01,
+        seed=0,
+        least_rounds=4,
+    )
+    assert len(found["a"]) == 4
+
+
 def test_rounds_end_with_the_round_in_which_time_runs_out() -> None:
     def slow(number: int) -> Turn:
         time.sleep(0.02)

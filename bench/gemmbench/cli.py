@@ -1,5 +1,6 @@
 """The command line: one command a function, and no logic of its own."""
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -214,6 +215,7 @@ def _carry_out(
     from gemmbench.runner.supervisor import Supervisor
     from gemmbench.show.progress import Progress, Quiet
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: leave a whole file
     progress = Quiet() if quiet else Progress()
     previous = None
     if resume is not None:

@@ -46,6 +46,9 @@ pct_peak clock_mhz power_w tflops_per_w error target anchor_us anchor_us_low anc
 anchor_error
 """
 IMPOSSIBLE = 1.02
+SITTING = 1_000_000
+"""Rounds of a resumed run are numbered from a multiple of it: they pair with their own only."""
+
 _NAN = math.nan
 _NOTHING = Estimate(_NAN, _NAN, _NAN, 0)
 
@@ -100,7 +103,8 @@ def _rows(run: Run) -> Iterable[tuple[object, ...]]:
         )
         peak = peaks[record.precision]
         measured = record.turns if record.status == "ok" else ()
-        turns = {number: ns / 1e3 for number, ns in values(measured).items()}
+        shift = record.sitting * SITTING
+        turns = {shift + number: ns / 1e3 for number, ns in values(measured).items()}
         word = (
             verdict(measured, target=method.target, limits_ns=_limits(record)) if measured else None
         )
@@ -134,7 +138,7 @@ def _rows(run: Run) -> Iterable[tuple[object, ...]]:
             record.k,
             method.threads,
             method.data,
-            method.cache,
+            "hot" if method.cache == "rotated" and record.sets == 1 else method.cache,
             record.launch or method.launch,
             record.status,
             record.reason,

@@ -39,6 +39,7 @@ class Method(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Fa
     max_time_s: float
     target: float
     repeats: int
+    least_rounds: int = 1
     unsettled: bool = False
     threads: int | None = None
 

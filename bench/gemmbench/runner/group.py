@@ -271,6 +271,7 @@ class GroupWork:
                     max_time_s=timing.max_time_s,
                     target=timing.target,
                     seed=self.message.seed,
+                    least_rounds=timing.least_rounds,
                     before_turn=lambda name: self._do(int(name), "turn"),
                     on_turn=lambda name, turn: self.send(Took(case=int(name), turn=turn)),
                 )

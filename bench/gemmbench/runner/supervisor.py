@@ -104,6 +104,7 @@ class Supervisor:
             preset = self._request.preset or next((s.preset for s in suites if s.preset), None)
             how = self._timing(hello, preset or "sustained")
             plan = self._plan(hello, how)
+            how = self._within_budget(how, plan)
             header = self._header(hello, plan, how, tuple(suite.name for suite in suites))
             self._open_journal(header)
             self._listener.planned(header, plan, self._journal.path if self._journal else None)
@@ -132,7 +133,7 @@ class Supervisor:
         if request.target is not None:
             found = replace(found, target=request.target)
         if request.max_time_s is not None:
-            found = replace(found, max_time_s=request.max_time_s)
+            found = replace(found, max_time_s=request.max_time_s, least_rounds=1)
         if request.repeats is not None:
             found = replace(found, repeats=request.repeats)
         return found
@@ -150,6 +151,16 @@ class Supervisor:
             timing=how,
             budget_s=self._request.budget_s,
         )
+
+    def _within_budget(self, how: Timing, plan: Plan) -> Timing:
+        """What the budget leaves after the least rounds is shared by the groups."""
+        if self._request.budget_s is None:
+            return how
+        left_s = (self._request.budget_s - plan.estimate_s) / max(
+            1, plan.repeats * len(plan.groups)
+        )
+        least_s = max((group.estimate_s for group in plan.groups), default=0.0)
+        return replace(how, max_time_s=min(how.max_time_s, least_s + max(0.0, left_s)))
 
     def _ask(self, cases: Sequence[Case]) -> Answer:
         assert self._worker is not None
@@ -219,7 +230,7 @@ class Supervisor:
                 continue
             if repeat > 0 or self._worker is None:
                 self._stop_worker()
-                self._start_worker()
+                self._revive()
             if not self._verify_only:
                 self._test_pair(repeat, how)
             for group in todo:

@@ -5,17 +5,19 @@ input, messages go to the file descriptor. What kernels print goes to standard o
 which the supervisor keeps as evidence of a crash.
 """
 
+import ctypes
 import hashlib
-import importlib.util
 import os
+import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
+import gemmkernels
 from gemmbench.runner.messages import (
     Answer,
     Ask,
@@ -34,6 +36,8 @@ from gemmkernels.device import Device
 from gemmkernels.errors import GemmbenchError
 from gemmkernels.kernel import Kernel
 
+PR_SET_PDEATHSIG = 1
+
 
 class Channel:
     """Messages to the supervisor; a closed one means that it is gone, and so are we."""
@@ -51,21 +55,15 @@ class Channel:
             os._exit(3)
 
 
-def _digest(kernel: Kernel) -> str:
-    """Of the file that holds the kernel's code, so that a resumed run can tell a changed one."""
-    if isinstance(kernel.bind, str):
-        spec = importlib.util.find_spec(kernel.bind.partition(":")[0])
-        path = spec.origin if spec else None
-    else:
-        path = getattr(getattr(kernel.bind, "__code__", None), "co_filename", None)
-    try:
-        data = Path(path).read_bytes() if path else b""
-    except OSError:
-        data = b""
-    return hashlib.sha256(data).hexdigest()[:16] if data else ""
+def _digest(files: Iterable[Path]) -> str:
+    """Of the files that hold kernels' code, so that a resumed run can tell changed ones."""
+    found = hashlib.sha256()
+    for path in sorted(files):
+        found.update(path.read_bytes())
+    return found.hexdigest()[:16]
 
 
-def _describe(kernel: Kernel, *, from_file: bool) -> KernelInfo:
+def _describe(kernel: Kernel, *, digest: str, from_file: bool) -> KernelInfo:
     return KernelInfo(
         name=kernel.name,
         tier=kernel.tier,
@@ -74,7 +72,7 @@ def _describe(kernel: Kernel, *, from_file: bool) -> KernelInfo:
         precisions=kernel.precisions,
         base=kernel.base,
         from_file=from_file,
-        digest=_digest(kernel),
+        digest=digest,
     )
 
 
@@ -103,8 +101,12 @@ class Worker:
 
             numba.set_num_threads(min(device.units, numba.config.NUMBA_NUM_THREADS))
         self.kernels = {kernel.name: kernel for kernel in LADDER}
-        own = [kernel for path in message.files for kernel in load_file(path)]
-        for kernel in own:
+        package = Path(gemmkernels.__file__).parent
+        shipped = _digest(package.rglob("*.py"))
+        infos = [_describe(kernel, digest=shipped, from_file=False) for kernel in LADDER]
+        own = [(kernel, Path(path)) for path in message.files for kernel in load_file(path)]
+        for kernel, path in own:
+            infos.append(_describe(kernel, digest=_digest([path]), from_file=True))
             if kernel.name in self.kernels:
                 raise GemmbenchError(
                     f"two kernels are called {kernel.name!r}: give each a name of its own"
@@ -115,9 +117,7 @@ class Worker:
             Hello(
                 device=device,
                 target=telemetry_target(device),
-                kernels=tuple(
-                    _describe(kernel, from_file=kernel in own) for kernel in self.kernels.values()
-                ),
+                kernels=tuple(infos),
                 software=software(),
                 host=host(),
                 environment=environment(),
@@ -157,6 +157,7 @@ class Worker:
             max_time_s=message.timing.max_time_s,
             target=message.timing.target,
             seed=message.seed,
+            least_rounds=message.timing.least_rounds,
             on_turn=lambda name, turn: self.channel.send(
                 Took(case=("less", "more").index(name), turn=turn)
             ),
@@ -172,6 +173,8 @@ def _commands(stream: BinaryIO) -> Iterator[ToWorker]:
 
 def main() -> None:
     began = time.monotonic()
+    # Linux: a killed supervisor takes a worker along that hangs in a kernel, and says nothing.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     channel = Channel(int(sys.argv[1]))
     commands = os.fdopen(os.dup(0), "rb", buffering=0)
     with Path(os.devnull).open("rb") as nothing:

@@ -19,7 +19,8 @@ class Timing:
 
     `cache`: hot (one operand set), rotated (sets of twice the last-level cache), flushed.
     `launch`: graph, stream (batches), single (one launch behind a spin kernel), loop (a CPU's
-    batches of calls). A turn is `settle_s` untimed and `turn_s` timed.
+    batches of calls). A turn is `settle_s` untimed and `turn_s` timed. `max_time_s` is for the
+    rounds after the first `least_rounds`, which are always taken.
     """
 
     preset: str
@@ -33,6 +34,7 @@ class Timing:
     max_time_s: float
     target: float
     repeats: int
+    least_rounds: int
     unsettled: bool = False
 
 
@@ -51,10 +53,11 @@ def _cpu(preset: str) -> Timing:
         max_time_s=60.0,
         target=0.02,
         repeats=5,
+        least_rounds=8,
     )
     if preset == "quick":
         return replace(
-            base, min_rounds=10, max_rounds=10, max_time_s=30.0, repeats=1, unsettled=True
+            base, min_rounds=10, max_rounds=10, least_rounds=10, repeats=1, unsettled=True
         )
     return base
 
@@ -72,14 +75,14 @@ def _gpu(preset: str, launch: str) -> Timing:
         max_time_s=60.0,
         target=0.005,
         repeats=1,
+        least_rounds=10,
     )
     if preset == "quick":
         return replace(
             sustained,
             settle_s=0.02,
-            turn_s=0.04,
+            turn_s=0.1,
             max_rounds=10,
-            max_time_s=15.0,
             target=0.01,
             unsettled=True,
         )

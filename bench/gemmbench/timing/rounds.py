@@ -34,14 +34,15 @@ def rounds(
     max_time_s: float,
     target: float,
     seed: int,
+    least_rounds: int = 1,
     on_turn: Callable[[str, Turn], None] | None = None,
     before_turn: Callable[[str], None] | None = None,
 ) -> dict[str, tuple[Turn, ...]]:
     """Turns of each name, all with the same rounds.
 
     Ends at a look where every name has converged to `target`, after `max_rounds`, or with the
-    round in which `max_time_s` ran out. The order within a round is shuffled anew, from `seed`:
-    any fixed order can fall into step with periodic noise.
+    round in which `max_time_s` ran out, but not before `least_rounds`. The order within a round is
+    shuffled anew, from `seed`: any fixed order can fall into step with periodic noise.
     """
     order = list(turners)
     shuffle = random.Random(seed)
@@ -57,7 +58,7 @@ def rounds(
             if on_turn:
                 on_turn(name, turn)
         done = number + 1
-        if time.monotonic() - began >= max_time_s:
+        if done >= least_rounds and time.monotonic() - began >= max_time_s:
             break
         if is_look(done, min_rounds) and _known(taken.values(), target):
             break
