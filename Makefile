@@ -12,7 +12,7 @@ bench: warn $(VENV)/.ready
 	$(BIN)/gemmbench run --suite quick --device $(DEVICE)
 
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: $(VENV)/.ready
 	$(BIN)/ruff check .

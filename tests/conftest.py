@@ -13,6 +13,8 @@ def _no_gpu() -> str | None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     marked = [item for item in items if item.get_closest_marker("gpu")]
+    for item in marked:  # one at a time: they would slow each other
+        item.add_marker(pytest.mark.xdist_group("gpu"))
     if marked and (reason := _no_gpu()):
         for item in marked:
             item.add_marker(pytest.mark.skip(reason=reason))

@@ -82,7 +82,7 @@ def kernel(name: str, bind) -> Kernel:  # type: ignore[no-untyped-def]
     )
 
 
-IN_TURNS = 200
+IN_TURNS = 100
 
 KERNELS = (
     kernel("healthy", healthy),
