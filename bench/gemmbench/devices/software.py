@@ -72,7 +72,8 @@ def host(root: Path = Path("/")) -> dict[str, str]:
         "logical_cpus": str(os.cpu_count() or ""),
         "memory_gib": f"{int(memory[1]) / 2**20:.0f}" if memory else None,
         "system": platform.system(),
-        "kernel": platform.release(),
+        # Its number alone: a kernel of one's own making may bear any name.
+        "kernel": platform.release().partition("-")[0],
         "machine": platform.machine(),
         "virtual": ("yes" if "hypervisor" in flags else "no") if flags else None,
         "container": container(root),

@@ -102,7 +102,7 @@ def take_turn(subject: HostSubject, *, number: int, timing: HostTiming, lost: Lo
         others_s = (machine_after[0] - machine[0]) / 1e9 - (own_after - own)
         if machine_after[1] - machine[1] > LOST_SHARE * sum(samples):
             clean = []  # ticks of steal time cannot be laid to single samples
-    per_launch = [s / subject.launches for s in samples]
+    per_launch = [round(s / subject.launches, 2) for s in samples]
     return Turn(
         round=number,
         start_s=start,
