@@ -141,7 +141,8 @@ def test_verdicts_in_their_order() -> None:
     assert verdict(series(rising), target=0.01) == "drifting"
     assert verdict(series(loose, others_s=0.03), target=0.01) == "contended"
     assert verdict(series(loose, others_s=0.03), target=0.05) == "noisy"
-    assert verdict(series(loose, disturbed=3), target=0.01) == "contended"
+    assert verdict(series(loose, disturbed=5), target=0.01) == "contended"
+    assert verdict(series(loose, disturbed=3, others_s=0.005), target=0.01) == "noisy"
     assert verdict(series(steady, others_s=0.03), target=0.01) == "converged"
     faults = {"thermal": 0.1e9}
     assert verdict(series(steady), target=0.01, limits_ns=faults) == "throttled"

@@ -14,6 +14,9 @@ THROTTLING = ("thermal", "hw_slowdown", "power_brake")
 THROTTLED_SHARE = 0.01
 USABLE_SHARE = 0.5
 
+LOST_SAMPLES = 0.2
+OTHERS = 0.15
+
 HOPELESS = 5.0
 """Times the target: with a neighbour about, a wider interval holds nothing worth claiming."""
 
@@ -30,11 +33,15 @@ def values(turns: Sequence[Turn]) -> dict[int, float]:
 
 
 def has_neighbour(turns: Sequence[Turn]) -> bool:
-    """Did others use the cores while the turns ran: 5% of a core, or 2% of the samples lost?"""
+    """Did others use the cores while the turns ran: 15% of a core, or a fifth of the samples?
+
+    Less than that is the machine's own housekeeping: a kernel thread now and then, and ticks of
+    10 ms by which core time is counted.
+    """
     samples = sum(t.n_samples for t in turns)
     span = sum(t.stop_s - t.start_s for t in turns if t.others_s is not None)
     others = sum(t.others_s for t in turns if t.others_s is not None)
-    return sum(t.disturbed for t in turns) > 0.02 * samples or others > 0.05 * span > 0
+    return sum(t.disturbed for t in turns) > LOST_SAMPLES * samples or others > OTHERS * span > 0
 
 
 def too_few(turns: Sequence[Turn]) -> bool:
