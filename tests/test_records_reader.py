@@ -211,7 +211,7 @@ def test_any_damage_is_a_run_or_one_line(tmp_path: Path, data: st.DataObject) ->
     try:
         run = read(path)
     except GemmbenchError as error:
-        assert len(str(error).splitlines()) == 1  # noqa: PT017
+        assert len(str(error).splitlines()) == 1
     else:
         frame([run])
 

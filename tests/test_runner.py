@@ -271,6 +271,7 @@ def test_fp8_is_laid_out_as_the_libraries_take_it() -> None:
     asked = cases(Request(shapes=("64x64x64",)), GPU)
     layouts = {(case.problem.precision, case.problem.layout) for _, case in asked}
     assert ("fp8_e4m3", "nt") in layouts
+    assert ("int8", "nt") in layouts
     assert ("bf16", "nn") in layouts
     asked = cases(Request(shapes=("64x64x64",), layout="tn"), GPU)
     assert {case.problem.layout for _, case in asked} == {"tn"}
@@ -332,12 +333,12 @@ def test_a_budget_leaves_out_what_does_not_fit() -> None:
     how = timing("quick", kind="cpu", vendor="other")
     asked = cases(Request(suites=("square",), kernels=("torch",), precisions=("fp32",)))
     options = {"cases": asked, "reasons": [None] * len(asked), "kernels": infos(), "device": CPU}
-    whole = make_plan(**options, timing=how, budget_s=None)  # type: ignore[arg-type]
+    whole = make_plan(**options, how=how, budget_s=None)  # type: ignore[arg-type]
     assert not whole.left_out
-    fitted = make_plan(**options, timing=how, budget_s=12)  # type: ignore[arg-type]
+    fitted = make_plan(**options, how=how, budget_s=12)  # type: ignore[arg-type]
     assert fitted.left_out
     assert 6 < fitted.estimate_s <= 12
-    assert make_plan(**options, timing=how, budget_s=1).groups  # type: ignore[arg-type]
+    assert make_plan(**options, how=how, budget_s=1).groups  # type: ignore[arg-type]
     assert {g.name for g in fitted.groups} | set(fitted.left_out) == {g.name for g in whole.groups}
 
 

@@ -64,7 +64,7 @@ def test_presets(preset: str, tmp_path: Path) -> None:
 
 
 def test_hot_cold_and_stream_agree_where_they_must(tmp_path: Path) -> None:
-    """At 4096³ the launch and the caches matter little: the ways of timing agree to 25%."""
+    """At 4096³ launches and caches matter little; the clock of a chip that stays cool is higher."""
     times = {}
     for name, options in {
         "graph": {"launch": "graph"},
@@ -74,7 +74,8 @@ def test_hot_cold_and_stream_agree_where_they_must(tmp_path: Path) -> None:
         request = replace(SMALL, shapes=("4096x4096x4096",), kernels=("torch",), out=str(tmp_path))
         _, run = carry_out(replace(request, max_time_s=8.0, **options))  # type: ignore[arg-type]
         times[name] = float(frame([run])["time_us"].iloc[0])
-    assert max(times.values()) < 1.25 * min(times.values()), times
+    assert max(times["graph"], times["stream"]) < 1.1 * min(times["graph"], times["stream"]), times
+    assert max(times.values()) < 1.5 * min(times.values()), times
 
 
 def test_the_self_test_pair_resolves_its_ratio(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ _WHAT = (
     ),
     click.option("--device", "-d", default="auto", metavar="cpu|cuda:0", help="[the first GPU]"),
     click.option("--data", default="normal", metavar="NAME", help="What A and B hold. [normal]"),
-    click.option("--layout", metavar="nn|nt|tn|tt", help="Of A and B. [nn; for fp8 nt]"),
+    click.option("--layout", metavar="nn|nt|tn|tt", help="Of A and B. [nn; on GPUs nt for 8 bits]"),
     click.option("--threads", type=int, metavar="N", help="Threads on a CPU. [all cores]"),
     click.option("--timeout", default="120", metavar="S", help="Silence that ends a case. [120]"),
     click.option("--quiet", "-q", is_flag=True, help="No progress."),

@@ -317,8 +317,10 @@ def _compare_exact(out: "torch.Tensor", reference: "torch.Tensor", where: str) -
         return
     differ = out != reference
     count = int(differ.sum())
-    *_, row, column = (int(i) for i in differ.nonzero()[0])
-    at = tuple(int(i) for i in differ.nonzero()[0])
+    # Rows first: a GPU's nonzero refuses more than 2³¹ elements, and takes 16 bytes for each found.
+    at = tuple(int(i) for i in differ.any(-1).nonzero()[0])
+    at += (int(differ[at].nonzero()[0]),)
+    row, column = at[-2:]
     raise WrongError(
         f"exact: element ({row}, {column}){where} is {float(out[at]):.9g}, expected "
         f"{float(reference[at]):.9g}; {count} of {out.numel()} differ"

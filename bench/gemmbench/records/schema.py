@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from gemmbench.timing.method import Timing
 from gemmbench.timing.turn import Turn
 from gemmkernels.device import Device
 
@@ -19,28 +20,11 @@ KEPT_SAMPLES = 200
 Size = Annotated[int, msgspec.Meta(ge=1)]
 
 
-class Method(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
-    """How the times of a run were taken; runs that differ here are not compared.
+class Method(Timing, frozen=True, kw_only=True):
+    """How the times of a run were taken; runs that differ here are not compared."""
 
-    `cache` is hot, rotated or flushed; `launch` is graph, stream or single on a GPU, loop on a CPU.
-    Times in seconds, `target` is the half-width of the interval as a fraction.
-    """
-
-    preset: str
-    cache: str
-    launch: str
     data: str
     seed: int
-    settle_s: float
-    turn_s: float
-    sample_s: float
-    min_rounds: int
-    max_rounds: int
-    max_time_s: float
-    target: float
-    repeats: int
-    least_rounds: int = 1
-    unsettled: bool = False
     threads: int | None = None
 
 

@@ -1,10 +1,12 @@
 """One group in the worker: each case tried alone, then all in turns, then verified again."""
 
+import contextlib
 import gc
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gemmbench.runner.messages import (
@@ -89,15 +91,7 @@ class GroupWork:
 
     def run(self) -> None:
         try:
-            alive = [case for index in range(len(self.message.cases)) if (case := self._try(index))]
-            if not self.message.verify_only:
-                for sets in self._sets.values():
-                    sets.verifier.restore()
-                    sets.spread()
-                alive = self._turns(alive)
-                alive = [case for case in alive if self._verify_after(case)]
-            for case in alive:
-                self._end(case.index, "ok", case=case)
+            self._run()
         except DeviceLostError as error:
             self.send(DeviceLost(case=self._doing, reason=str(error)))
             raise SystemExit(0) from None
@@ -107,7 +101,19 @@ class GroupWork:
             if self.device.is_gpu:
                 import torch
 
-                torch.cuda.empty_cache()
+                with contextlib.suppress(RuntimeError):  # of a device that is lost
+                    torch.cuda.empty_cache()
+
+    def _run(self) -> None:
+        alive = [case for index in range(len(self.message.cases)) if (case := self._try(index))]
+        if not self.message.verify_only:
+            for sets in self._sets.values():
+                sets.verifier.restore()
+                sets.spread()
+            alive = self._turns(alive)
+            alive = [case for case in alive if self._verify_after(case)]
+        for case in alive:
+            self._end(case.index, "ok", case=case)
 
     def _do(self, index: int, phase: str) -> None:
         self._doing = index
@@ -197,7 +203,7 @@ class GroupWork:
         verifier = shared.verifier
         verifier.begin()
         began = time.monotonic()
-        launches = [kernel.launch(operands) for operands in shared.sets]
+        launches = [_prepared(kernel.launch(operands), operands) for operands in shared.sets]
         setup_s = time.monotonic() - began
         self._do(index, "verify")
         began = time.monotonic()
@@ -302,6 +308,16 @@ class GroupWork:
 
 class _FellOutError(Exception):
     """A case has ended in its turn."""
+
+
+def _prepared(launch: Launch, operands: Operands) -> Launch:
+    """One that sets no switches of torch's gets those of its precision, not the last kernel's."""
+    if launch.prepare or not operands.device.is_gpu:
+        return launch
+    from gemmkernels.library import set_switches
+
+    tf32 = operands.problem.precision == "tf32"
+    return replace(launch, prepare=partial(set_switches, tf32=tf32))
 
 
 def _once(launch: Launch, operands: Operands) -> Execute:

@@ -136,8 +136,10 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     warnings: tuple[str, ...] = ()
 
 
-class Done(msgspec.Struct, frozen=True, tag=True):
-    """The work, or the pair, is finished; the worker waits."""
+class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The work, or the pair, is finished; the worker waits. `setup_s` is of the pair."""
+
+    setup_s: float = 0.0
 
 
 class DeviceLost(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -4,10 +4,12 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from gemmbench.runner.messages import Case, KernelInfo
 from gemmbench.runner.request import Request
 from gemmbench.suites.reader import Shape, Suite, load_suite
-from gemmbench.timing.method import Timing
+from gemmbench.timing.method import Timing, timing
 from gemmkernels.device import Device
 from gemmkernels.errors import GemmbenchError, UnknownNameError
 from gemmkernels.operands import check_data, set_bytes
@@ -125,7 +127,7 @@ def wanted_cases(
                         continue
                     if row not in info.precisions and not (named and request.precisions):
                         continue
-                    problem = _problem(shape, row, request.layout)
+                    problem = _problem(shape, row, request.layout, device)
                     found[group_name(problem), Case(kernel=name, problem=problem)] = None
     if not found:
         raise GemmbenchError(
@@ -135,9 +137,11 @@ def wanted_cases(
     return list(found)
 
 
-def _problem(shape: Shape, row: str, layout: str | None) -> Problem:
-    # The libraries take fp8 only with B stored as N × K, as a linear layer keeps its weights.
-    usual = "nt" if precision(row).is_fp8 else "nn"
+def _problem(shape: Shape, row: str, layout: str | None, device: Device) -> Problem:
+    # The libraries of GPUs take fp8, and cuBLASLt int8, only with B stored as N × K, as a linear
+    # layer keeps its weights.
+    narrow = precision(row).is_fp8 or precision(row).is_integer
+    usual = "nt" if narrow and device.is_gpu else "nn"
     return Problem(
         m=shape.m,
         n=shape.n,
@@ -173,13 +177,34 @@ def too_large(problem: Problem, device: Device) -> str | None:
     )
 
 
+def make_timing(request: Request, device: Device, preset: str) -> Timing:
+    """The preset's constants on that device, with what the user asked for otherwise."""
+    found = timing(preset, kind=device.kind, vendor=device.vendor, launch=request.launch)
+    if request.target is not None:
+        found = msgspec.structs.replace(found, target=request.target)
+    if request.max_time_s is not None:
+        found = msgspec.structs.replace(found, max_time_s=request.max_time_s, least_rounds=1)
+    if request.repeats is not None:
+        found = msgspec.structs.replace(found, repeats=request.repeats)
+    return found
+
+
+def within_budget(request: Request, how: Timing, plan: "Plan") -> Timing:
+    """What a budget leaves after the least rounds of all groups is shared among them."""
+    if request.budget_s is None:
+        return how
+    left_s = max(0.0, request.budget_s - plan.estimate_s) / max(1, plan.repeats * len(plan.groups))
+    least_s = max((group.estimate_s for group in plan.groups), default=0.0)
+    return msgspec.structs.replace(how, max_time_s=min(how.max_time_s, least_s + left_s))
+
+
 def make_plan(
     *,
     cases: Sequence[tuple[str, Case]],
     reasons: Sequence[str | None],
     kernels: Sequence[KernelInfo],
     device: Device,
-    timing: Timing,
+    how: Timing,
     budget_s: float | None,
 ) -> Plan:
     """Groups of what can be measured, in the order asked; with a budget the most telling first."""
@@ -195,20 +220,20 @@ def make_plan(
         Group(
             name=name,
             cases=tuple(members),
-            estimate_s=sum(_case_s(case, known[case.kernel], device, timing) for case in members),
+            estimate_s=sum(_case_s(case, known[case.kernel], device, how) for case in members),
         )
         for name, members in grouped.items()
     ]
     left_out: Sequence[str] = ()
-    start_s = START_S * timing.repeats
+    start_s = START_S * how.repeats
     if budget_s is not None:
-        groups, left_out = _fitting(groups, budget_s=budget_s - start_s, repeats=timing.repeats)
+        groups, left_out = _fitting(groups, budget_s=budget_s - start_s, repeats=how.repeats)
     return Plan(
         groups=tuple(groups),
         unsupported=tuple(unsupported),
         left_out=tuple(left_out),
-        repeats=timing.repeats,
-        estimate_s=start_s + timing.repeats * sum(group.estimate_s for group in groups),
+        repeats=how.repeats,
+        estimate_s=start_s + how.repeats * sum(group.estimate_s for group in groups),
     )
 
 
@@ -243,9 +268,9 @@ def most_telling(groups: Sequence[Group]) -> list[Group]:
     return [ranked[index] for index in order]
 
 
-def _case_s(case: Case, info: KernelInfo, device: Device, timing: Timing) -> float:
+def _case_s(case: Case, info: KernelInfo, device: Device, how: Timing) -> float:
     rates = GUESSED_GFLOPS[device.kind]
     rate = rates.get(info.backend) or rates.get(info.tier) or rates["library"]
     launch_s = case.problem.flop / 1e9 / rate
-    turn_s = max(timing.settle_s + timing.turn_s, launch_s)
-    return VERIFY_S + 4 * launch_s + timing.min_rounds * turn_s
+    turn_s = max(how.settle_s + how.turn_s, launch_s)
+    return VERIFY_S + 4 * launch_s + how.min_rounds * turn_s

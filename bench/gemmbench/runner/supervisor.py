@@ -5,19 +5,17 @@ case that it was at, and a fresh one takes up the rest of the group.
 """
 
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gemmbench._version import __version__
-from gemmbench.devices.spec import match
 from gemmbench.devices.telemetry import Telemetry
 from gemmbench.records.journal import Journal
 from gemmbench.records.reader import Run
-from gemmbench.records.schema import Footer, Header, Method, SelfTest
+from gemmbench.records.schema import Footer, Header, SelfTest
+from gemmbench.runner.header import case_name, check_same, make_header
 from gemmbench.runner.listener import Listener, Outcome
 from gemmbench.runner.messages import (
     Afresh,
@@ -44,13 +42,14 @@ from gemmbench.runner.plan import (
     check_request,
     chosen_suites,
     make_plan,
+    make_timing,
     wanted_cases,
+    within_budget,
 )
 from gemmbench.runner.process import UnkillableError, WorkerDiedError, WorkerProcess
 from gemmbench.runner.recording import Progress, make_record
 from gemmbench.runner.request import Request
-from gemmbench.runner.resume import command_of, options_of
-from gemmbench.timing.method import Timing, timing
+from gemmbench.timing.method import Timing
 from gemmbench.timing.turn import Turn
 from gemmkernels.errors import GemmbenchError
 from gemmkernels.ladder import LADDER
@@ -102,10 +101,11 @@ class Supervisor:
         try:
             hello = self._start_worker()
             preset = self._request.preset or next((s.preset for s in suites if s.preset), None)
-            how = self._timing(hello, preset or "sustained")
+            how = make_timing(self._request, hello.device, preset or "sustained")
             plan = self._plan(hello, how)
-            how = self._within_budget(how, plan)
-            header = self._header(hello, plan, how, tuple(suite.name for suite in suites))
+            how = within_budget(self._request, how, plan)
+            names = tuple(suite.name for suite in suites)
+            header = make_header(self._request, hello, plan, how, suites=names)
             self._open_journal(header)
             self._listener.planned(header, plan, self._journal.path if self._journal else None)
             for name, case, reason in plan.unsupported:
@@ -125,19 +125,6 @@ class Supervisor:
         self._listener.finished(outcome)
         return outcome
 
-    def _timing(self, hello: Hello, preset: str) -> Timing:
-        request = self._request
-        found = timing(
-            preset, kind=hello.device.kind, vendor=hello.device.vendor, launch=request.launch
-        )
-        if request.target is not None:
-            found = replace(found, target=request.target)
-        if request.max_time_s is not None:
-            found = replace(found, max_time_s=request.max_time_s, least_rounds=1)
-        if request.repeats is not None:
-            found = replace(found, repeats=request.repeats)
-        return found
-
     def _plan(self, hello: Hello, how: Timing) -> Plan:
         suites = chosen_suites(self._request)
         cases = wanted_cases(self._request, suites, hello.device, hello.kernels)
@@ -148,19 +135,9 @@ class Supervisor:
             reasons=answer.reasons,
             kernels=hello.kernels,
             device=hello.device,
-            timing=how,
+            how=how,
             budget_s=self._request.budget_s,
         )
-
-    def _within_budget(self, how: Timing, plan: Plan) -> Timing:
-        """What the budget leaves after the least rounds is shared by the groups."""
-        if self._request.budget_s is None:
-            return how
-        left_s = (self._request.budget_s - plan.estimate_s) / max(
-            1, plan.repeats * len(plan.groups)
-        )
-        least_s = max((group.estimate_s for group in plan.groups), default=0.0)
-        return replace(how, max_time_s=min(how.max_time_s, least_s + max(0.0, left_s)))
 
     def _ask(self, cases: Sequence[Case]) -> Answer:
         assert self._worker is not None
@@ -175,38 +152,6 @@ class Supervisor:
             raise GemmbenchError(answer.error)
         assert isinstance(answer, Answer)
         return answer
-
-    def _header(self, hello: Hello, plan: Plan, how: Timing, suites: tuple[str, ...]) -> Header:
-        spec = match(hello.device)
-        used = {case.kernel for group in plan.groups for case in group.cases}
-        device = hello.device
-        return Header(
-            run_id=uuid.uuid4().hex[:8],
-            started=datetime.now(UTC).isoformat(timespec="seconds"),
-            version=__version__,
-            device=device,
-            device_id=spec.id if spec else None,
-            method=Method(
-                **asdict(how),
-                data=self._request.data,
-                seed=self._request.seed,
-                threads=None if device.is_gpu else device.units,
-            ),
-            software=hello.software,
-            host=hello.host,
-            environment=hello.environment,
-            command=command_of(self._request.command),
-            request=options_of(self._request),
-            kernels={info.name: info.digest for info in hello.kernels if info.name in used},
-            suites=suites,
-            plan=tuple(
-                f"{repeat}/{group.name}/{case.kernel}/{case.problem.precision}"
-                for repeat in range(plan.repeats)
-                for group in plan.groups
-                for case in group.cases
-            ),
-            left_out=plan.left_out,
-        )
 
     def _open_journal(self, header: Header) -> None:
         if self._verify_only:
@@ -346,6 +291,7 @@ class Supervisor:
         except WorkerDiedError:
             self._worker = None
             return
+        self._setup_s += message.setup_s
         result = SelfTest(
             repeat=repeat,
             work=WORK,
@@ -468,37 +414,8 @@ def timed_s(turn: Turn) -> float:
     return sum(turn.samples_ns or ()) * turn.launches / 1e9
 
 
-def check_same(old: Header, new: Header) -> None:
-    """A run is only taken up on the device, software and kernels that it began with.
-
-    Raises GemmbenchError with what differs.
-    """
-    pairs: list[tuple[str, object, object]] = [
-        ("device", old.device.name, new.device.name),
-        ("architecture", old.device.architecture, new.device.architecture),
-        ("units", old.device.units, new.device.units),
-        ("gemmbench", old.version, new.version),
-    ]
-    pairs += [
-        (name, old.software.get(name), new.software.get(name))
-        for name in sorted(old.software.keys() | new.software.keys())
-    ]
-    pairs += [
-        (f"kernel {name}", old.kernels[name], new.kernels.get(name)) for name in sorted(old.kernels)
-    ]
-    for name in Method.__struct_fields__:
-        pairs.append((name, getattr(old.method, name), getattr(new.method, name)))
-    pairs.append(("plan", old.plan, new.plan))
-    for name, before, after in pairs:
-        if before != after:
-            what = "differs" if name == "plan" else f"was {before}, now is {after}"
-            raise GemmbenchError(
-                f"cannot resume run {old.run_id}: its {name} {what}; start a new run instead"
-            )
-
-
 def _name(repeat: int, group: str, case: Case) -> str:
-    return f"{repeat}/{group}/{case.kernel}/{case.problem.precision}"
+    return case_name(repeat, group, case.kernel, case.problem.precision)
 
 
 def _quietly(work: Callable[[], None]) -> None:

@@ -98,6 +98,7 @@ class GpuBench:
                 turn_s=timing.turn_s,
                 sample_s=timing.sample_s,
                 launch=timing.launch,
+                wait_for_steady=not timing.unsettled,
                 llc_bytes=device.llc_bytes,
             ),
             device.torch_device,

@@ -149,7 +149,9 @@ class Worker:
         from gemmbench.timing.rounds import rounds
 
         assert self.device is not None
+        began = time.monotonic()
         turners = make_turners_of_pair(self.device, message.timing)
+        setup_s = time.monotonic() - began
         rounds(
             turners,
             min_rounds=message.timing.min_rounds,
@@ -162,7 +164,7 @@ class Worker:
                 Took(case=("less", "more").index(name), turn=turn)
             ),
         )
-        self.channel.send(Done())
+        self.channel.send(Done(setup_s=setup_s))
 
 
 def _commands(stream: BinaryIO) -> Iterator[ToWorker]:

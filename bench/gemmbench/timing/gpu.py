@@ -4,6 +4,7 @@
 """
 
 import itertools
+import math
 import statistics
 import time
 from collections import deque
@@ -25,20 +26,30 @@ UNKNOWN_LLC = 256 * 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class GpuTiming:
-    """What a turn needs to know. Seconds; `launch` is graph, stream or single."""
+    """What a turn needs to know. Seconds; `launch` is graph, stream or single.
+
+    Unless `wait_for_steady`, only the settling time is dropped, steady or not.
+    """
 
     settle_s: float
     turn_s: float
     sample_s: float
     launch: str
+    wait_for_steady: bool = True
     llc_bytes: int | None = None
 
 
-def first_steady(per_launch_ns: Sequence[float], spent_s: Sequence[float], settle_s: float) -> int:
+def first_steady(
+    per_launch_ns: Sequence[float],
+    spent_s: Sequence[float],
+    settle_s: float,
+    *,
+    tolerance: float = STEADY,
+) -> int:
     """Index of the first sample to keep: settling is over, and the clock has become steady.
 
-    Steady: the median of the next twentieth of the samples lies within 0.5% of the median of the
-    second half. Drops at most half of the samples; `spent_s` is how long each took.
+    Steady: the median of the next twentieth of the samples lies within the tolerance, 0.5%, of the
+    median of the second half. Drops at most half of the samples; `spent_s` is how long each took.
     """
     half = len(per_launch_ns) // 2
     ends = itertools.accumulate(spent_s)
@@ -47,7 +58,7 @@ def first_steady(per_launch_ns: Sequence[float], spent_s: Sequence[float], settl
     aim = statistics.median(per_launch_ns[half:])
     block = max(3, len(per_launch_ns) // 20)
     while index < half:
-        if abs(statistics.median(per_launch_ns[index : index + block]) / aim - 1) <= STEADY:
+        if abs(statistics.median(per_launch_ns[index : index + block]) / aim - 1) <= tolerance:
             break
         index = min(half, index + block)
     return index
@@ -88,40 +99,40 @@ class GpuSubject:
             for launch in self.launches:
                 launch.run()
             self.stream.synchronize()
-            count, spent_s = 1, self._time(1)
-            while spent_s < 1e-3 and count < 1 << 14:
-                count *= 2
-                spent_s = self._time(count)
-        self.launch_s = spent_s / count
-        wanted = max(1, round(self.timing.sample_s / max(self.launch_s, 1e-9)))
-        self.per_sample = 1 if self.mode == "single" else wanted
+            self.launch_s = self._time()
+            while self.launch_s * self.per_sample < 1e-3 and self.per_sample < 1 << 14:
+                self.per_sample *= 2
+                self.launch_s = self._time()
+        self.per_sample = 1 if self.mode == "single" else self._wanted()
         if self.mode == "graph":
-            self._capture(wanted)
+            self._capture()
 
-    def _time(self, count: int) -> float:
+    def _wanted(self) -> int:
+        """Launches that fill a sample."""
+        return max(1, round(self.timing.sample_s / max(self.launch_s, 1e-9)))
+
+    def _time(self) -> float:
+        """Seconds a launch, of one sample."""
         start, stop = self.cuda.Event(enable_timing=True), self.cuda.Event(enable_timing=True)
         start.record(self.stream)
-        for launch in itertools.islice(self._cycle, count):
-            launch.run()
+        count = self.enqueue()
         stop.record(self.stream)
         stop.synchronize()
-        return float(start.elapsed_time(stop)) / 1e3
+        return float(start.elapsed_time(stop)) / 1e3 / count
 
-    def _capture(self, wanted: int) -> None:
-        sets = len(self.launches)
-        if wanted >= sets:  # one graph, of whole rotations
-            chunks = [self.launches * -(-wanted // sets)]
-        else:
-            chunks = [self.launches[i : i + wanted] for i in range(0, sets, wanted)]
+    def _capture(self) -> None:
+        """Graphs of a sample each; twice, where the host had set the pace of the estimate."""
         try:
-            for chunk in chunks:
-                graph = self.cuda.CUDAGraph()
-                with self.cuda.graph(graph, stream=self.stream):
-                    self._returned += [launch.run() for launch in chunk]
-                self._graphs.append((graph, len(chunk)))
-            with self.cuda.stream(self.stream):
-                self._graphs[0][0].replay()
-                self.stream.synchronize()
+            for _ in range(2):
+                wanted = self._wanted()
+                self._record(wanted)
+                with self.cuda.stream(self.stream):
+                    self.enqueue()  # the first replay of a graph also uploads it
+                    self.stream.synchronize()
+                    if wanted > 1:
+                        self.launch_s = self._time()
+                if self._wanted() < 1.5 * wanted:
+                    break
         except RuntimeError as error:
             self._graphs.clear()
             self._returned.clear()
@@ -129,8 +140,24 @@ class GpuSubject:
             self.mode = "stream"
             self.warning = f"graph capture failed, timed by stream: {str(error).splitlines()[0]}"
             return
-        self.per_sample = self._graphs[0][1]
         self._next_graph = itertools.cycle(self._graphs)
+
+    def _record(self, wanted: int) -> None:
+        """Capture every set, `wanted` launches a graph, or whole rotations of at least as many."""
+        self._graphs.clear()
+        self._returned.clear()
+        sets = len(self.launches)
+        if wanted >= sets:  # one graph, of whole rotations
+            chunks = [self.launches * -(-wanted // sets)]
+        else:
+            chunks = [self.launches[i : i + wanted] for i in range(0, sets, wanted)]
+        for chunk in chunks:
+            graph = self.cuda.CUDAGraph()
+            with self.cuda.graph(graph, stream=self.stream):
+                self._returned += [launch.run() for launch in chunk]
+            self._graphs.append((graph, len(chunk)))
+        self.per_sample = self._graphs[0][1]
+        self._next_graph = itertools.repeat(self._graphs[0])
 
     def enqueue(self) -> int:
         """Queue one sample on the current stream; returns how many launches it holds."""
@@ -175,6 +202,7 @@ class GpuClock:
     def take_turn(self, subject: GpuSubject, number: int) -> Turn:
         """One turn of a kernel alone. The part until the clock is steady is dropped."""
         subject.prepare()
+        self.cuda.synchronize()  # inputs are filled on another stream
         start = time.monotonic()
         with self.cuda.stream(self.stream):
             if subject.mode == "single":
@@ -184,10 +212,13 @@ class GpuClock:
                 taken = self._batches(subject)
                 per_launch = [ns / count for ns, count in taken]
                 first = first_steady(
-                    per_launch, [ns / 1e9 for ns, _ in taken], self.timing.settle_s
+                    per_launch,
+                    [ns / 1e9 for ns, _ in taken],
+                    self.timing.settle_s,
+                    tolerance=STEADY if self.timing.wait_for_steady else math.inf,
                 )
         stop = time.monotonic()
-        kept = tuple(ns / count for ns, count in taken[first:])
+        kept = tuple(round(ns / count, 2) for ns, count in taken[first:])
         return Turn(
             round=number,
             start_s=start,
@@ -210,11 +241,13 @@ class GpuClock:
         wanted_s = self.timing.settle_s + self.timing.turn_s
         taken: list[tuple[float, int]] = []
         pending: deque[tuple[Any, Any, int]] = deque()
-        spent_s = 0.0
+        spent_s, each_s = 0.0, subject.launch_s * subject.per_sample
         last = self._event()
         while True:
-            full = spent_s >= wanted_s and len(taken) >= 2 * LEAST_SAMPLES
-            full = full or (spent_s >= LONGEST_TURN * wanted_s and len(taken) >= 2)
+            # What is queued counts as if it were read: of a slow kernel each launch more is felt.
+            samples, soon_s = len(taken) + len(pending), spent_s + len(pending) * each_s
+            full = soon_s >= wanted_s and samples >= 2 * LEAST_SAMPLES
+            full = full or (soon_s >= LONGEST_TURN * wanted_s and samples >= 3)
             if not full:
                 count = subject.enqueue()
                 now = self._event()
@@ -227,7 +260,8 @@ class GpuClock:
                 after.synchronize()
                 ns = float(before.elapsed_time(after)) * 1e6
                 taken.append((ns, count))
-                spent_s += ns / 1e9
+                each_s = ns / 1e9
+                spent_s += each_s
 
     def _singles(self, subject: GpuSubject) -> list[tuple[float, int]]:
         """One launch a sample: caches flushed, the host's launch hidden behind a spin kernel."""
@@ -264,7 +298,7 @@ class GpuClock:
     def _spin_cycles_per_s(self) -> float:
         if self._cycles_per_s is None:
             cycles = 1_000_000
-            self.cuda._sleep(cycles)
+            self.cuda._sleep(10 * cycles)  # until the clock has come up
             before = self._event()
             self.cuda._sleep(cycles)
             after = self._event()
@@ -277,7 +311,7 @@ def clock_for(timing: GpuTiming, torch_device: str) -> GpuClock:
     """A clock on a real device, with a buffer to flush its caches where the method wants that."""
     import torch
 
-    torch.cuda.set_device(torch_device)
+    torch.cuda.set_device(torch.device(torch_device).index or 0)  # "cuda" alone is no index
     flush = None
     if timing.launch == "single":
         size = 2 * (timing.llc_bytes or UNKNOWN_LLC)

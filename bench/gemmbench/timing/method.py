@@ -1,7 +1,8 @@
 """How times are taken: the presets, and what each means on a CPU and on a GPU."""
 
-from dataclasses import dataclass, replace
 from typing import Literal, get_args
+
+import msgspec
 
 from gemmkernels.errors import GemmbenchError, UnknownNameError
 
@@ -13,8 +14,7 @@ LEAST_SAMPLE_S = 200e-6
 """A shorter sample would measure its own loop: 1 µs calls timed singly read 15% high."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Timing:
+class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """The constants of a method. Seconds; `target` is a half-width as a fraction of the value.
 
     `cache`: hot (one operand set), rotated (sets of twice the last-level cache), flushed.
@@ -34,7 +34,7 @@ class Timing:
     max_time_s: float
     target: float
     repeats: int
-    least_rounds: int
+    least_rounds: int = 1
     unsettled: bool = False
 
 
@@ -56,7 +56,7 @@ def _cpu(preset: str) -> Timing:
         least_rounds=8,
     )
     if preset == "quick":
-        return replace(
+        return msgspec.structs.replace(
             base, min_rounds=10, max_rounds=10, least_rounds=10, repeats=1, unsettled=True
         )
     return base
@@ -78,7 +78,7 @@ def _gpu(preset: str, launch: str) -> Timing:
         least_rounds=10,
     )
     if preset == "quick":
-        return replace(
+        return msgspec.structs.replace(
             sustained,
             settle_s=0.02,
             turn_s=0.1,
@@ -87,7 +87,7 @@ def _gpu(preset: str, launch: str) -> Timing:
             unsettled=True,
         )
     if preset == "cold":
-        return replace(
+        return msgspec.structs.replace(
             sustained, cache="flushed", launch="single", settle_s=0.0, turn_s=0.1, sample_s=0.0
         )
     return sustained

@@ -1,0 +1,86 @@
+"""A run's header: what was measured with, and what was planned."""
+
+import uuid
+from datetime import UTC, datetime
+
+import msgspec
+
+from gemmbench._version import __version__
+from gemmbench.devices.spec import match
+from gemmbench.records.schema import Header, Method
+from gemmbench.runner.messages import Hello
+from gemmbench.runner.plan import Plan
+from gemmbench.runner.request import Request
+from gemmbench.runner.resume import command_of, options_of
+from gemmbench.timing.method import Timing
+from gemmkernels.errors import GemmbenchError
+
+
+def make_header(
+    request: Request, hello: Hello, plan: Plan, how: Timing, *, suites: tuple[str, ...]
+) -> Header:
+    """The header of a new run. It names no host, user, serial number or absolute path."""
+    device = hello.device
+    spec = match(device)
+    used = {case.kernel for group in plan.groups for case in group.cases}
+    return Header(
+        run_id=uuid.uuid4().hex[:8],
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        version=__version__,
+        device=device,
+        device_id=spec.id if spec else None,
+        method=Method(
+            **msgspec.structs.asdict(how),
+            data=request.data,
+            seed=request.seed,
+            threads=None if device.is_gpu else device.units,
+        ),
+        software=hello.software,
+        host=hello.host,
+        environment=hello.environment,
+        command=command_of(request.command),
+        request=options_of(request),
+        kernels={info.name: info.digest for info in hello.kernels if info.name in used},
+        suites=suites,
+        plan=tuple(
+            case_name(repeat, group.name, case.kernel, case.problem.precision)
+            for repeat in range(plan.repeats)
+            for group in plan.groups
+            for case in group.cases
+        ),
+        left_out=plan.left_out,
+    )
+
+
+def case_name(repeat: int, group: str, kernel: str, precision: str) -> str:
+    """What names a planned case, as `Record.case` spells it."""
+    return f"{repeat}/{group}/{kernel}/{precision}"
+
+
+def check_same(old: Header, new: Header) -> None:
+    """A run is only taken up on the device, software and kernels that it began with.
+
+    Raises GemmbenchError with what differs.
+    """
+    pairs: list[tuple[str, object, object]] = [
+        ("device", old.device.name, new.device.name),
+        ("architecture", old.device.architecture, new.device.architecture),
+        ("units", old.device.units, new.device.units),
+        ("gemmbench", old.version, new.version),
+    ]
+    pairs += [
+        (name, old.software.get(name), new.software.get(name))
+        for name in sorted(old.software.keys() | new.software.keys())
+    ]
+    pairs += [
+        (f"kernel {name}", old.kernels[name], new.kernels.get(name)) for name in sorted(old.kernels)
+    ]
+    for name in Method.__struct_fields__:
+        pairs.append((name, getattr(old.method, name), getattr(new.method, name)))
+    pairs.append(("plan", old.plan, new.plan))
+    for name, before, after in pairs:
+        if before != after:
+            what = "differs" if name == "plan" else f"was {before}, now is {after}"
+            raise GemmbenchError(
+                f"cannot resume run {old.run_id}: its {name} {what}; start a new run instead"
+            )
