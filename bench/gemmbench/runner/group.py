@@ -335,6 +335,7 @@ def _reason(error: BaseException) -> str:
         return str(error)
     text = " ".join(str(error).split())[:300]
     name = type(error).__name__
-    if isinstance(error, MemoryError) or "OutOfMemory" in name:
+    signs = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "out of memory")
+    if isinstance(error, MemoryError) or "OutOfMemory" in name or any(s in text for s in signs):
         return f"out of memory: {text or name}"
     return f"{name}: {text}" if text else name
