@@ -15,8 +15,8 @@ test: $(VENV)/.ready
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: $(VENV)/.ready
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check bench kernels tests
+	$(BIN)/ruff format --check bench kernels tests
 	$(BIN)/mypy
 
 report: $(VENV)/.ready

@@ -1,7 +1,10 @@
 """The command line: one command a function, and no logic of its own."""
 
+import io
 import signal
 import sys
+import warnings
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -19,10 +22,24 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., object])
 
 _WHAT = (
-    click.option("--suite", "-s", "suites", multiple=True, metavar="NAME|FILE", help="A suite."),
-    click.option("--shape", "shapes", multiple=True, metavar="MxNxK", help="One shape."),
     click.option(
-        "--precision", "-p", "precisions", multiple=True, metavar="P", help="One of them."
+        "--suite",
+        "-s",
+        "suites",
+        multiple=True,
+        metavar="NAME|FILE",
+        help="One suite; repeat for more. [quick]",
+    ),
+    click.option(
+        "--shape", "shapes", multiple=True, metavar="MxNxK", help="One shape; repeat for more."
+    ),
+    click.option(
+        "--precision",
+        "-p",
+        "precisions",
+        multiple=True,
+        metavar="P",
+        help="Such as bf16; repeat for more.",
     ),
     click.option(
         *("--kernel", "-k", "kernels"),
@@ -31,7 +48,12 @@ _WHAT = (
         help="A kernel by its name, or a file with your own.",
     ),
     click.option("--device", "-d", default="auto", metavar="cpu|cuda:0", help="[the first GPU]"),
-    click.option("--data", default="normal", metavar="NAME", help="What A and B hold. [normal]"),
+    click.option(
+        "--data",
+        default="normal",
+        metavar="NAME",
+        help="normal, uniform, integers, zeros, zeros50.",
+    ),
     click.option("--layout", metavar="nn|nt|tn|tt", help="Of A and B. [nn; on GPUs nt for 8 bits]"),
     click.option("--threads", type=int, metavar="N", help="Threads on a CPU. [all cores]"),
     click.option("--timeout", default="120", metavar="S", help="Silence that ends a case. [120]"),
@@ -65,7 +87,13 @@ def app() -> None:
 @click.option("--max-time", metavar="S", help="Longest time for the turns of a group.")
 @click.option("--budget", metavar="T", help="Fit the run into a time such as 90s, 8m or 2h.")
 @click.option("--repeat", type=int, metavar="N", help="Repeats of all of it, each a new process.")
-@click.option("--seed", type=int, default=0, metavar="N", help="Of data and order of turns. [0]")
+@click.option(
+    *("--seed",),
+    type=click.IntRange(0, 2**63 - 1),
+    default=0,
+    metavar="N",
+    help="Of data and order of turns. [0]",
+)
 @click.option("--out", default="results/local", metavar="DIR", help="[results/local]")
 @click.option("--resume", metavar="RUN", help="Take a run up again, with its own options.")
 def run(
@@ -95,7 +123,7 @@ def run(
         if outcome.path is not None:
             from gemmbench.show.finish import finish
 
-            finish(outcome.path, timed_share=outcome.timed_share)
+            finish(outcome.path, timed_share=outcome.timed_share, cut_short=outcome.interrupted)
         return outcome.exit_code
 
     _exit(work)
@@ -110,7 +138,7 @@ def verify(*, seeds: int, timeout: str, quiet: bool, **options: Any) -> None:
     def work() -> int:
         if not options["shapes"] and not options["suites"]:
             options["shapes"] = ("64x64x64", "129x65x97", "512x512x512")
-        worst = 0
+        worst, counts = 0, Counter[str]()
         for seed in range(seeds):
             request = _request(
                 **options,
@@ -118,7 +146,13 @@ def verify(*, seeds: int, timeout: str, quiet: bool, **options: Any) -> None:
                 timeout_s=parse_duration("--timeout", timeout),
                 seed=seed,
             )
-            worst = max(worst, _carry_out(request, quiet=quiet, verify_only=True).exit_code)
+            outcome = _carry_out(request, quiet=quiet, verify_only=True)
+            counts.update(outcome.statuses)
+            worst = max(worst, outcome.exit_code)
+            if outcome.interrupted:
+                break
+        verified = {"verified" if name == "ok" else name: n for name, n in counts.items()}
+        click.echo(", ".join(f"{n} {name}" for name, n in verified.items()) or "nothing to verify")
         return worst
 
     _exit(work)
@@ -215,7 +249,8 @@ def _carry_out(
     from gemmbench.runner.supervisor import Supervisor
     from gemmbench.show.progress import Progress, Quiet
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: leave a whole file
+    for one in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: leave a whole file
+        signal.signal(one, signal.default_int_handler)
     progress = Quiet() if quiet else Progress()
     previous = None
     if resume is not None:
@@ -228,9 +263,11 @@ def _carry_out(
 
 def _exit(work: Callable[[], int]) -> NoReturn:
     """Run a command: a user's mistake is one line and exit code 2, Ctrl-C is 130."""
+    warnings.showwarning = _warn
     try:
         code = work()
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except GemmbenchError as error:
         code = _complain(str(error))
     except KeyboardInterrupt:
@@ -238,7 +275,15 @@ def _exit(work: Callable[[], int]) -> NoReturn:
     except BrokenPipeError:  # `gemmbench show | head`: whoever read has had enough
         sys.stdout = None
         code = 141
+    except OSError as error:  # a full disk behind standard output
+        sys.stdout = None
+        code = _complain(f"cannot write the output: {error.strerror or error}")
     raise SystemExit(code)
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning as one line, without the code that gave it."""
+    click.echo(f"gemmbench: warning: {' '.join(str(message).split())}", err=True)
 
 
 def _complain(text: str) -> int:
@@ -250,12 +295,17 @@ def _complain(text: str) -> int:
 
 def main() -> None:
     """The command `gemmbench`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # ± and µ must not stop an ASCII terminal
+            stream.reconfigure(errors="replace")
     try:
         app(standalone_mode=False, prog_name="gemmbench")
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         raise SystemExit(2) from None
     except click.ClickException as error:
-        raise SystemExit(_complain(f"{error.format_message()} (see gemmbench --help)")) from None
+        place = error.ctx if isinstance(error, click.UsageError) else None
+        help_of = f"{place.command_path if place else 'gemmbench'} --help"
+        raise SystemExit(_complain(f"{error.format_message()} (see {help_of})")) from None
     except click.Abort:
         raise SystemExit(130) from None

@@ -26,5 +26,5 @@ def parse_percent(option: str, text: str | None) -> float | None:
     found = re.fullmatch(r"\s*(\d{1,3}(?:\.\d{1,9})?)\s*%?\s*", text)
     share = float(found.group(1)) / 100 if found else math.nan
     if not 0 < share < 1:
-        raise GemmbenchError(f"{option} {text[:40]!r} is no percentage in 0 … 100: write 1%")
+        raise GemmbenchError(f"{option} {text[:40]!r} is no percentage between 0 and 100: write 1%")
     return share

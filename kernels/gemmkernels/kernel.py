@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from gemmkernels.device import Device
 from gemmkernels.errors import GemmbenchError, UnknownNameError
 from gemmkernels.precision import precision
-from gemmkernels.problem import Problem
+from gemmkernels.problem import Problem, check_layout
 
 if TYPE_CHECKING:
     from gemmkernels.operands import Operands
@@ -71,6 +71,8 @@ class Kernel:
             )
         for name in self.precisions:
             precision(name)
+        for layout in self.layouts:
+            check_layout(layout)
         if not callable(self.bind) and not isinstance(self.bind, str):
             raise GemmbenchError(f"kernel {self.name}: bind = {self.bind!r} cannot be called")
 

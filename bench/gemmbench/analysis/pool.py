@@ -22,17 +22,19 @@ _PER_REPEAT = ("repeat", "turn_us", "anchor_us", "anchor_us_low", "anchor_us_hig
 
 def pooled(df: "pd.DataFrame") -> "pd.DataFrame":
     """One row a case, over its repeats; columns of `load`, less those of a single repeat, plus
-    `n_repeats` and `spread_pct`, the standard deviation between repeats in percent.
+    `n_repeats`, those that count, of `of_repeats`, and `spread_pct`, the standard deviation between
+    them in percent.
 
     Over several repeats times are geometric means with Student's interval, and `converged` or
-    `noisy` is said of that interval. A case is as bad as its worst repeat; contended repeats are
-    left out while at least half of them are not.
+    `noisy` is said of that interval. A case is as bad as its worst repeat, but contended repeats
+    are left out; it is contended where they are more than half.
     """
     kept = df.drop(columns=list(_PER_REPEAT))
     numbers = df.groupby(list(CASE), sort=False, dropna=False).ngroup().to_numpy()
     first = np.unique(numbers, return_index=True)[1]
     out = kept.iloc[first].reset_index(drop=True)
     out["n_repeats"] = out["status"].eq("ok").astype("int64")
+    out["of_repeats"] = out["n_repeats"]
     out["spread_pct"] = math.nan
     if len(first) < len(df):
         _overwrite(out, df, numbers)
@@ -57,7 +59,7 @@ def _overwrite(out: "pd.DataFrame", df: "pd.DataFrame", numbers: "np.ndarray") -
 _NAMES = """
 status reason n_samples n_rounds time_us time_us_low time_us_high verdict power_limited tflops
 tflops_low tflops_high gbps pct_peak clock_mhz power_w tflops_per_w error impossible n_repeats
-spread_pct
+of_repeats spread_pct
 """
 _POOLED = tuple(_NAMES.split())
 _SOURCE = ("target", "intensity", "peak_tflops")
@@ -78,18 +80,26 @@ def _pool(rows: dict[str, list[object]]) -> dict[str, object]:
     }
     if status != "ok":
         gone = {name: math.nan for name in _POOLED if name not in found}
-        return {**found, **gone, "verdict": None, "power_limited": None, "n_repeats": 0}
+        return {
+            **found,
+            **gone,
+            "verdict": None,
+            "power_limited": None,
+            "n_repeats": 0,
+            "of_repeats": 0,
+        }
     ok = [index for index, one in enumerate(statuses) if one == "ok"]
+    of_repeats = len(ok)
     clean = [index for index in ok if rows["verdict"][index] != "contended"]
-    if 2 * len(clean) >= len(ok):
-        ok = clean
+    contended = 2 * len(clean) < len(ok)
+    ok = clean or ok
 
     def of(name: str) -> list[float]:
         return _known([rows[name][index] for index in ok])
 
     times = of("time_us")
     verdicts = [str(rows["verdict"][index]) for index in ok]
-    verdict = min(verdicts, key=_WORST_VERDICT.index)
+    verdict = "contended" if contended else min(verdicts, key=_WORST_VERDICT.index)
     time = estimate_over_repeats(times)
     if len(times) == 1:
         low, high = (_numbers(rows[f"time_us_{end}"])[ok[0]] for end in ("low", "high"))
@@ -121,6 +131,7 @@ def _pool(rows: dict[str, list[object]]) -> dict[str, object]:
         "power_w": power,
         "tflops_per_w": tflops / power if power > 0 else math.nan,
         "n_repeats": len(times),
+        "of_repeats": of_repeats,
         "spread_pct": 100 * float(np.log(times).std(ddof=1)) if len(times) > 1 else math.nan,
     }
 

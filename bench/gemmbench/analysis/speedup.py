@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from gemmbench.analysis.pool import CASE, pooled
-from gemmbench.analysis.rows import values_of
+from gemmbench.analysis.rows import rows_of, values_of
 from gemmbench.timing.statistics import Estimate, paired_ratio, ratio_over_repeats
 from gemmkernels.kernel import TIERS
 from gemmkernels.ladder import LADDER
@@ -75,7 +75,10 @@ def rung(kernel: str, tier: str) -> tuple[int, int]:
 
 def _in_order(rows: "pd.DataFrame") -> "pd.DataFrame":
     runs = {run: index for index, run in enumerate(dict.fromkeys(values_of(rows, "run_id")))}
-    groups = {group: index for index, group in enumerate(dict.fromkeys(values_of(rows, "group")))}
+    work: dict[str, float] = {}
+    for row in rows_of(rows, ("group", "batch", "m", "n", "k")):
+        work.setdefault(row.group, float(row.batch) * row.m * row.n * row.k)
+    groups = {name: index for index, name in enumerate(sorted(work, key=work.__getitem__))}
     seen = {name: index for index, name in enumerate(dict.fromkeys(values_of(rows, "kernel")))}
     keys = [
         (
@@ -147,7 +150,9 @@ def _speedup(
     quiet = [(slow, fast) for slow, fast in pairs if not slow.contended and not fast.contended]
     ratio, reason = _NONE, ""
     if 2 * len(quiet) < len(pairs):
-        reason = "contended" if all(row.contended for row in rows) else f"{base[2]} is contended"
+        lost_here = sum(row.contended for row in rows)
+        lost_there = sum(row.contended for row in over)
+        reason = "contended" if lost_here >= lost_there else f"{base[2]} is contended"
     else:
         found = [paired_ratio(slow.turn_us, fast.turn_us) for slow, fast in quiet]
         known = [one for one in found if not math.isnan(one.value)]

@@ -98,7 +98,8 @@ def wanted_cases(
     """(group, case) of all that was asked for, each once, in the order of suites and ladder.
 
     What nobody named is not asked of a kernel that is for another kind of device or has not the
-    precision at all; a precision that the device lacks, likewise.
+    precision at all; a precision that the device lacks, likewise. Beside a user's own kernels the
+    precisions are theirs.
     """
     known = {info.name: info for info in kernels}
     found: dict[tuple[str, Case], None] = {}
@@ -115,7 +116,8 @@ def wanted_cases(
         for name in names:
             if name not in known:
                 raise UnknownNameError("kernel", name, known)
-        precisions = request.precisions or suite_precisions or tuple(PRECISIONS)
+        theirs = tuple(row for row in PRECISIONS if any(row in known[k].precisions for k in own))
+        precisions = request.precisions or suite_precisions or theirs or tuple(PRECISIONS)
         named = bool(request.names)
         for shape in shapes:
             for row in precisions:

@@ -9,7 +9,15 @@ from gemmbench.records.reader import Run, read
 from gemmbench.runner.request import Request, is_file
 from gemmkernels.errors import GemmbenchError
 
-_GIVEN_AGAIN = ("kernels", "suites", "command", "out")
+_GIVEN_AGAIN = ("kernels", "suites", "command")
+_OPTIONS = {
+    "shapes": "shape",
+    "precisions": "precision",
+    "max_time_s": "max-time",
+    "timeout_s": "timeout",
+    "budget_s": "budget",
+    "repeats": "repeat",
+}
 
 
 def options_of(request: Request) -> dict[str, object]:
@@ -45,9 +53,8 @@ def of_run(path: Path, given: Request) -> tuple[Request, Run]:
     usual = Request()
     for item in fields(Request):
         if item.name not in _GIVEN_AGAIN and getattr(given, item.name) != getattr(usual, item.name):
-            raise GemmbenchError(
-                f"--resume takes the run's own options: leave out --{item.name.replace('_', '-')}"
-            )
+            option = _OPTIONS.get(item.name, item.name)
+            raise GemmbenchError(f"--resume takes the run's own options: leave out --{option}")
     return (
         replace(
             request,

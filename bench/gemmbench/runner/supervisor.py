@@ -161,6 +161,9 @@ class Supervisor:
             return
         check_same(self._resume.header, header)
         self._done = {r.case for r in self._resume.records if r.status != "interrupted"}
+        if self._done >= set(header.plan):
+            run_id = self._resume.header.run_id
+            raise GemmbenchError(f"run {run_id} is complete: nothing is left to do")
         self._sitting = 1 + max((r.sitting for r in self._resume.records), default=-1)
         self._journal = Journal.resume(Path(self._resume.path))
 
@@ -185,7 +188,7 @@ class Supervisor:
                         progress.end("interrupted", "the time budget was spent")
                         self._record(progress, group=group.name, repeat=repeat)
                     continue
-                self._listener.began(repeat, group, self._left_s * self._pace)
+                self._listener.began(repeat, group, self._time_left_s())
                 began = time.monotonic()
                 self._run_group(group, repeat, how)
                 self._learn_pace(group, time.monotonic() - began)
@@ -198,6 +201,12 @@ class Supervisor:
             return False
         spent_s = time.monotonic() - self._began
         return spent_s + group.estimate_s * min(self._pace, 2.0) > self._request.budget_s
+
+    def _time_left_s(self) -> float:
+        left_s = self._left_s * self._pace
+        if self._request.budget_s is None:
+            return left_s
+        return max(0.0, min(left_s, self._request.budget_s - (time.monotonic() - self._began)))
 
     def _learn_pace(self, group: Group, took_s: float) -> None:
         self._left_s = max(0.0, self._left_s - group.estimate_s)

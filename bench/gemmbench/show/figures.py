@@ -55,7 +55,8 @@ def ladder(rows: "pd.DataFrame") -> "Figure":
     shown = rows[rows["speedup"].gt(0)]
     _one_run(shown, "speedup")
     over_base = shown[shown["base_kernel"].isin(rows.loc[rows["base"], "kernel"])]
-    shown = over_base if len(over_base) else shown
+    is_base = over_base["kernel"].eq(over_base["base_kernel"])
+    shown = shown if is_base.all() else over_base
     shapes = _shapes(shown)[:PANELS]
     precisions = list(dict.fromkeys(shown["precision"]))
     looks = {name: look(_place(name, tuple(PRECISIONS))) for name in precisions}

@@ -11,7 +11,7 @@ from gemmbench.show.tables import echo
 from gemmkernels.errors import GemmbenchError
 
 
-def finish(path: Path, *, timed_share: float, peak_note: bool = True) -> None:
+def finish(path: Path, *, timed_share: float, cut_short: bool = False) -> None:
     """Print the summary of a finished run and draw its ladder beside it, as PNG and SVG."""
     df = load(path)
     rows = ladder(df)
@@ -19,14 +19,18 @@ def finish(path: Path, *, timed_share: float, peak_note: bool = True) -> None:
     print()
     if len(top):
         echo(results.summary(top))
-        if peak_note and top["peak_tflops"].isna().all():
+        if top["peak_tflops"].isna().all():
             print("No spec sheet is known for this device, so no percentage of peak is given.")
     else:
-        print("No kernel has a figure that can be trusted: see gemmbench show for each reason.")
-    counts = df["status"].value_counts()
-    print(", ".join(f"{count} {status}" for status, count in counts.items()), end="; ")
+        print("No kernel has a figure that can be trusted. gemmbench show lists each reason; where")
+        print("that is contended, end what else uses the cores, and run it again.")
+    words = df["status"].mask(df["verdict"].eq("contended"), "contended")
+    print(", ".join(f"{count} {word}" for word, count in words.value_counts().items()), end="; ")
     print(f"{100 * timed_share:.0f}% of the time, imports and compiling apart, was timed launches")
     print(f"run:  {path}")
+    if cut_short:
+        print(f"It was cut short. Go on with: gemmbench run --resume {path}")
+        return
     try:
         pictures = save(figures.ladder(rows), path.with_name(f"{path.stem}-ladder"))
     except GemmbenchError as error:

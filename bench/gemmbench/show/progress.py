@@ -13,7 +13,7 @@ from gemmbench.runner.plan import Group, Plan
 from gemmbench.show.text import digits, duration, printable, shape
 from gemmbench.timing.statistics import estimate
 from gemmbench.timing.turn import Turn
-from gemmbench.timing.verdict import values
+from gemmbench.timing.verdict import values, verdict
 
 
 def span(seconds: float) -> str:
@@ -24,6 +24,10 @@ def span(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 class Quiet:
@@ -53,6 +57,7 @@ class Progress(Quiet):
         self._console = Console(file=stream or sys.stderr, highlight=False, soft_wrap=True)
         self._live: Live | None = None
         self._repeats = 1
+        self._target = 0.01
         self._place = ""
         self._left_s = 0.0
         self._best: dict[str, tuple[float, str]] = {}
@@ -62,13 +67,18 @@ class Progress(Quiet):
         cases = sum(len(group.cases) for group in plan.groups)
         self._repeats = plan.repeats
         device, how = header.device, header.method
+        self._target = how.target
         spec = f", spec {header.device_id}" if header.device_id else ", no spec sheet known"
         self._say(f"{device.name} ({device.architecture}, {device.units} units{spec})")
         times = f", {plan.repeats} repeats" if plan.repeats > 1 else ""
-        self._say(
-            f"{cases} cases in {len(plan.groups)} groups{times}, {how.preset}: {how.cache}, "
-            f"{how.launch}, data {how.data}; about {span(plan.estimate_s)}"
-        )
+        size = f"{_count(cases, 'case')} in {_count(len(plan.groups), 'group')}{times}"
+        if path is None:
+            self._say(f"{size} to verify, data {how.data}")
+        else:
+            self._say(
+                f"{size}, preset {how.preset}: operands {how.cache}, launched by {how.launch}, "
+                f"data {how.data}; about {span(plan.estimate_s)}"
+            )
         if plan.left_out:
             self._say(f"left out to fit the budget: {', '.join(map(printable, plan.left_out))}")
         if self._console.is_terminal:
@@ -95,6 +105,8 @@ class Progress(Quiet):
     def ended(self, record: Record) -> None:
         where = shape(record.m, record.n, record.k, record.batch)
         what = f"{record.kernel:<20} {record.precision:<9} {where:<16}"
+        if record.status == "interrupted":
+            return  # those that nobody came to are counted at the end
         if record.status != "ok":
             self._say(f"  {what}  {record.status}: {record.reason}")
             return
@@ -104,7 +116,8 @@ class Progress(Quiet):
             self._say(f"  {what}  {said}")
             return
         rate = 2 * record.batch * record.m * record.n * record.k / found.value / 1e3
-        self._say(f"  {what}  {duration(found.value / 1e3):>9}  {digits(rate):>9} TFLOP/s")
+        word = verdict(record.turns, target=self._target)
+        self._say(f"  {what}  {duration(found.value / 1e3):>9}  {digits(rate):>10} TFLOP/s  {word}")
         if rate > self._best.get(record.precision, (0.0, ""))[0]:
             self._best[record.precision] = (rate, record.kernel)
 

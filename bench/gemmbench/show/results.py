@@ -87,9 +87,13 @@ def _cells(row: Any) -> tuple[str, ...]:
         half_width(row.time_us, row.time_us_low, row.time_us_high),
         digits(row.tflops),
         percent(row.pct_peak),
-        times(row.speedup),
+        "base" if _is_base(row) else times(row.speedup),
         _said(row),
     )
+
+
+def _is_base(row: Any) -> bool:
+    return bool(row.kernel == row.base_kernel and row.precision == row.base_precision)
 
 
 def _problem(row: Any) -> str:
@@ -106,6 +110,8 @@ def _said(row: Any) -> str:
     if row.status != "ok":
         return f"{row.status}: {printable(row.reason, REASON)}" if row.reason else row.status
     words = [row.verdict if isinstance(row.verdict, str) else "not measured"]
+    if row.n_repeats < row.of_repeats:
+        words.append(f"{row.n_repeats} of {row.of_repeats} repeats count")
     if row.impossible:
         words.append("impossible")
     if row.power_limited is True:
@@ -131,7 +137,7 @@ def _best(rows: "pd.DataFrame") -> Table:
             digits(row.tflops),
             interval if math.isfinite(row.tflops_low) else "",
             percent(row.pct_peak) + unit if math.isfinite(row.pct_peak) else "",
-            times(row.speedup) + over,
+            "base" if _is_base(row) else times(row.speedup) + over,
             row.verdict,
         )
 

@@ -10,9 +10,15 @@ import matplotlib
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import (
+    FixedLocator,
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+)
 
-from gemmbench.show.text import digits, printable
+from gemmbench.show.text import printable
 from gemmkernels.errors import GemmbenchError
 
 if TYPE_CHECKING:
@@ -105,9 +111,16 @@ def dress(
 
 def rates(axis: "Axis", low: float, high: float) -> None:
     """Ticks of a logarithmic axis of rates: powers of ten, and 2 and 5 where those are few."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high / low < 300 else LogLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: digits(value, 1)))
+    if high / low < 6:
+        axis.set_major_locator(MaxNLocator(5))
+    else:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high / low < 300 else LogLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _rate(value)))
     axis.set_minor_formatter(NullFormatter())
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def ratios(axis: "Axis", low: float, high: float) -> None:

@@ -109,10 +109,12 @@ def echo(
     for index, table in enumerate(tables):
         if index:
             print(file=console.file)
-        if console.is_terminal and len(table.rows) <= RICH_ROWS:
+        text = to_text(table)
+        wide = max((_width(line) for line in text.split("\n")[1:]), default=0) > console.width
+        if console.is_terminal and len(table.rows) <= RICH_ROWS and not wide:
             _print_rich(table, console)
-        else:
-            print(to_text(table), file=console.file)
+        else:  # a terminal folds lines, where rich would cut names
+            print(text, file=console.file)
 
 
 def check_format(form: str, known: Sequence[Format] = get_args(Format)) -> Format:

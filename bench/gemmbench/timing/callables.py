@@ -108,6 +108,9 @@ def speedup(slow: Measurement, fast: Measurement) -> Speedup:
 
     Never narrower than ±0.5%. Raises GemmbenchError when the two were not measured together.
     """
+    for side in (slow, fast):
+        if not isinstance(side, Measurement):
+            raise GemmbenchError(f"{side!r} is no Measurement: give two that measure() returned")
     if slow.session != fast.session:
         raise GemmbenchError(
             f"{slow.name} and {fast.name} were not measured together: give both to one measure()"
