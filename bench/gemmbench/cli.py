@@ -309,3 +309,6 @@ def main() -> None:
         raise SystemExit(_complain(f"{error.format_message()} (see {help_of})")) from None
     except click.Abort:
         raise SystemExit(130) from None
+    except OSError as error:  # --help into a full disk
+        sys.stdout = None
+        raise SystemExit(_complain(f"cannot write the output: {error.strerror or error}")) from None
