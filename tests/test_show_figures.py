@@ -175,3 +175,20 @@ def test_looks_differ_in_grey_too() -> None:
     assert len({look(index).hatch for index in range(len(COLOURS))}) == len(HATCHES)
     assert len({look(index).marker for index in range(12)}) == len(MARKERS)
     assert not math.isnan(len(looks))
+
+
+def test_bars_stand_beside_their_names_in_every_panel(tmp_path: Path) -> None:
+    """A kernel that has fewer bars in one panel than in another must not shift those below it."""
+    path = ladder_run(tmp_path / "run.jsonl", sizes=(512, 1024), precisions=("fp32", "bf16"))
+    df = load(path)
+    df = df[~(df["kernel"].eq("tiled") & df["m"].eq(1024))]
+    made = figures.ladder(ladder(df))
+    for axes in made.axes:
+        ticks = list(axes.get_yticks())
+        for bar in axes.patches:
+            middle = bar.get_y() + bar.get_height() / 2  # type: ignore[attr-defined]
+            assert min(abs(tick - middle) for tick in ticks) <= 0.51
+    left, right = made.axes
+    assert list(left.get_yticks()) == list(right.get_yticks())
+    places = [sorted({round(bar.get_y(), 3) for bar in axes.patches}) for axes in made.axes]  # type: ignore[attr-defined]
+    assert set(places[0]) < set(places[1]) or set(places[1]) < set(places[0])

@@ -63,10 +63,11 @@ def ladder(rows: "pd.DataFrame") -> "Figure":
     parts = {one: list(rows_of(_of_shape(shown, one))) for one in shapes}
     rungs = {row.kernel: rung(row.kernel, row.tier) for part in parts.values() for row in part}
     kernels = sorted(rungs, key=rungs.__getitem__)
-    bars = max(
-        sum(max(1, sum(row.kernel == name for row in part)) for name in kernels)
-        for part in parts.values()
-    )
+    slots = {  # the same in every panel, as they share their axis
+        name: max(1, *(sum(row.kernel == name for row in part) for part in parts.values()))
+        for name in kernels
+    }
+    bars = sum(slots.values())
     inch = max(0.11, min(0.24, 12 / max(1, bars)))
     name_in = CHARACTER_IN * min(NAME, max(map(len, kernels)))
     width = max(6.5, name_in + 3.4 * len(shapes))
@@ -76,7 +77,7 @@ def ladder(rows: "pd.DataFrame") -> "Figure":
     bases = dict.fromkeys(shown["base_kernel"])
     one_base = printable(next(iter(bases)), NAME) if len(bases) == 1 else ""
     for axes, one in zip(grid, shapes, strict=True):
-        _bars(axes, parts[one], kernels, looks, inch=inch)
+        _bars(axes, parts[one], slots, looks, inch=inch)
         over = printable(parts[one][0].base_kernel, NAME // 2)
         x = "times as fast" if one_base else f"times as fast as {over}"
         dress(axes, x=x, y="", title=shape(*one), grid="x")
@@ -169,11 +170,14 @@ def _of_shape(rows: "pd.DataFrame", one: tuple[int, int, int, int]) -> "pd.DataF
 
 
 def _bars(
-    axes: "Axes", rows: Sequence[Any], kernels: Sequence[str], looks: dict[str, Any], *, inch: float
+    axes: "Axes", rows: Sequence[Any], slots: dict[str, int], looks: dict[str, Any], *, inch: float
 ) -> None:
-    """Horizontal bars, the first kernel on top; the ends of the intervals as whiskers."""
+    """Horizontal bars, the first kernel on top; the ends of the intervals as whiskers.
+
+    `slots` is how many bars each kernel has room for.
+    """
     place, ticks = 0.0, []
-    for name in kernels:
+    for name in slots:
         mine = [row for row in rows if row.kernel == name]
         for index, row in enumerate(mine):
             one = looks[row.precision]
@@ -201,9 +205,9 @@ def _bars(
                 va="center",
                 fontsize=min(SMALL, 60 * inch),
             )
-        ticks.append(place + (max(1, len(mine)) - 1) / 2)
-        place += max(1, len(mine)) + 0.8
-    axes.set_yticks(ticks, [label(name, NAME) for name in kernels])
+        ticks.append(place + (slots[name] - 1) / 2)
+        place += slots[name] + 0.8
+    axes.set_yticks(ticks, [label(name, NAME) for name in slots])
     axes.set_ylim(place - 0.9, -0.9)
     axes.axvline(1.0, color=GREY, linewidth=0.8)
     axes.set_xscale("log")
