@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -179,3 +180,68 @@ def test_every_command_of_the_readme_exists() -> None:
     assert used >= {"run", "show", "plot", "compare"}
     for command in used:
         assert call(command, "--help").returncode == 0, command
+
+
+@pytest.fixture(scope="module")
+def kept_run() -> Path:
+    return min((ROOT / "results" / "amd-epyc").glob("*.jsonl"))
+
+
+def shell(command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    gemmbench_ = f"{sys.executable} -m gemmbench"
+    return subprocess.run(
+        ["/bin/sh", "-c", command.replace("gemmbench", gemmbench_, 1)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("gemmbench show RUN >&-", 0),
+        ("gemmbench show RUN | head -1", 0),
+        ("gemmbench show RUN > /dev/full", 2),
+        ("gemmbench run --help > /dev/full", 2),
+        ("PYTHONIOENCODING=ascii; export PYTHONIOENCODING; gemmbench show RUN", 0),
+    ],
+)
+def test_no_output_stream_ends_in_a_traceback(command: str, code: int, kept_run: Path) -> None:
+    done = shell(command.replace("RUN", str(kept_run)))
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == (1 if code else 0), done.stderr
+
+
+def test_a_cut_file_is_shown_with_a_warning_of_one_line(tmp_path: Path, kept_run: Path) -> None:
+    cut = tmp_path / "cut.jsonl"
+    cut.write_bytes(kept_run.read_bytes()[:50_000])
+    done = call("show", str(cut))
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("gemmbench: warning: ")
+    assert "bytes were not loaded" in line
+
+
+def test_a_complete_run_is_not_resumed(tmp_path: Path) -> None:
+    done = call(
+        *["run", "--shape", "16x16x16", "--kernel", "torch", "--precision", "fp32", "--quiet"],
+        *["--device", "cpu", "--preset", "quick", "--out", str(tmp_path)],
+    )
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    (path,) = tmp_path.glob("*.jsonl")
+    again = call("run", "--resume", str(path))
+    assert again.returncode == 2
+    assert "is complete: nothing is left to do" in again.stderr
+    refused = call("run", "--resume", str(path), "--precision", "bf16")
+    assert "leave out --precision" in refused.stderr
+
+
+@pytest.mark.skipif(shutil.which("script") is None, reason="script(1) makes the terminal")
+def test_tables_of_a_narrow_terminal_keep_their_names(kept_run: Path) -> None:
+    done = shell(f'COLUMNS=60 script -qc "gemmbench show {kept_run}" /dev/null')
+    assert "python-naive" in done.stdout
+    assert "…" not in done.stdout.split("kernel")[1].split("\n")[2]

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from gemmbench.timing.contention import LostTime
 from gemmbench.timing.host import HostSubject, HostTiming, take_turn
 from gemmbench.timing.rounds import rounds
-from gemmbench.timing.statistics import estimate, paired_ratio
+from gemmbench.timing.statistics import SYSTEMATIC_FLOOR, estimate, paired_ratio
 from gemmbench.timing.turn import Turn
 from gemmbench.timing.verdict import Verdict, has_neighbour, too_few, values, verdict
 from gemmkernels.errors import GemmbenchError
+
+CLEAR = 1.2 * SYSTEMATIC_FLOOR
+"""With a neighbour about, a ratio is claimed only if its half-width is hardly above the floor."""
 
 _sessions = itertools.count()
 _WORSE: tuple[Verdict, ...] = ("converged", "drifting", "noisy", "contended", "throttled")
@@ -41,7 +44,7 @@ class Measurement:
 class Speedup:
     """How many times faster one was than another, with its 95% interval.
 
-    NaN, with the verdict `contended`, where neighbours on the cores leave it uncertain by over 1%.
+    NaN, with the verdict `contended`, where neighbours on the cores leave it unsure by over 0.6%.
     """
 
     ratio: float
@@ -117,7 +120,7 @@ def speedup(slow: Measurement, fast: Measurement) -> Speedup:
         )
     found = paired_ratio(values(slow.turns), values(fast.turns))
     for side in (slow, fast):
-        if too_few(side.turns) or (has_neighbour(side.turns) and not found.half_width <= 0.01):
+        if too_few(side.turns) or (has_neighbour(side.turns) and not found.half_width <= CLEAR):
             return Speedup(ratio=math.nan, low=math.nan, high=math.nan, verdict="contended")
     worse = max(slow.verdict, fast.verdict, key=_WORSE.index)
     if worse == "contended":  # the times are, but the ratio could be told all the same
