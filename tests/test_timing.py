@@ -290,6 +290,26 @@ def test_what_others_took_is_no_part_of_the_median(monkeypatch: pytest.MonkeyPat
     assert found.others_s is None
 
 
+@pytest.mark.parametrize(("lost_share", "disturbed"), [(0.01, 0), (0.03, 1)])
+def test_a_launch_longer_than_a_turn_may_lose_two_percent(
+    lost_share: float, disturbed: int
+) -> None:
+    class Lost(LostTime):
+        total = 0
+
+        def waited_ns(self) -> int:
+            found, self.total = self.total, self.total + int(lost_share * 0.03e9)
+            return found
+
+        def machine_ns(self) -> tuple[float, float] | None:
+            return None
+
+    subject = HostSubject([lambda: time.sleep(0.03)])
+    subject.launches, subject.launch_s = 1, 0.03
+    found = take_turn(subject, number=0, timing=QUICK, lost=Lost())
+    assert (found.n_samples, found.disturbed) == (1, disturbed)
+
+
 def test_lost_time_only_grows() -> None:
     lost = LostTime()
     first = lost.waited_ns()

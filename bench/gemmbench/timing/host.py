@@ -18,6 +18,10 @@ LONGEST_TURN = 2.5
 LOST_SHARE = 0.005
 """A sample that waited longer than this share of itself for a core is disturbed."""
 
+LONG_LOST_SHARE = 0.02
+"""The same of a launch longer than a turn: the machine's housekeeping takes 1% of any long stretch
+on all cores, and there are no short samples to choose from."""
+
 CLEARLY_LONG_NS = 50e6
 
 SELF_SETTLING = 20
@@ -96,11 +100,12 @@ def take_turn(subject: HostSubject, *, number: int, timing: HostTiming, lost: Lo
     finally:
         if collecting:
             gc.enable()
-    clean = [s for s, w in zip(samples, waits, strict=True) if w <= LOST_SHARE * s]
+    share = LOST_SHARE if subject.launch_s < timing.turn_s else LONG_LOST_SHARE
+    clean = [s for s, w in zip(samples, waits, strict=True) if w <= share * s]
     others_s = None
     if machine and machine_after:
         others_s = (machine_after[0] - machine[0]) / 1e9 - (own_after - own)
-        if machine_after[1] - machine[1] > LOST_SHARE * sum(samples):
+        if machine_after[1] - machine[1] > share * sum(samples):
             clean = []  # ticks of steal time cannot be laid to single samples
     per_launch = [round(s / subject.launches, 2) for s in samples]
     return Turn(
