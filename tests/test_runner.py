@@ -198,10 +198,20 @@ def test_a_run_is_not_resumed_on_other_kernels(tmp_path: Path) -> None:
         Supervisor(request, Quiet(), resume=previous).run()
 
 
-@pytest.mark.parametrize("signals", [1, 2])
-def test_a_killed_supervisor_leaves_no_worker(tmp_path: Path, signals: int) -> None:
+@pytest.mark.parametrize(
+    ("end", "hangs"),
+    [("SIGKILL", False), ("SIGKILL", True), ("SIGTERM", False), ("SIGHUP", False)],
+)
+def test_a_killed_supervisor_leaves_no_worker(tmp_path: Path, end: str, hangs: bool) -> None:
     command = [sys.executable, "-m", "gemmbench", "run", "--device", "cpu", "--quiet"]
     command += ["--shape", "600x600x600", "--kernel", "numba-tiled", "--out", str(tmp_path)]
+    if hangs:
+        mine = tmp_path / "mine.py"
+        text = Path(PLANTED).read_text().split("IN_TURNS")[0]
+        mine.write_text(text + "KERNEL = kernel('hangs', nth_call(1, hang))\n")
+        command += ["--kernel", str(mine), "--precision", "fp32"]
+        command.remove("numba-tiled")
+        command.remove("--kernel")
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60
@@ -210,14 +220,20 @@ def test_a_killed_supervisor_leaves_no_worker(tmp_path: Path, signals: int) -> N
         children = _children(process.pid)
         assert children
     finally:
-        process.send_signal(signal.SIGKILL if signals == 1 else signal.SIGTERM)
+        if hangs:
+            time.sleep(3)  # it is in the kernel by then, and will never write to us again
+        process.send_signal(signal.Signals[end])
         process.wait(60)
     deadline = time.monotonic() + 30
     while any(_alive(child) for child in children) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not any(_alive(child) for child in children)
     (path,) = tmp_path.glob("*.jsonl")
-    assert read(path).header.plan
+    run = read(path)
+    assert run.header.plan
+    if end != "SIGKILL":  # it had the time to say how every case ended
+        assert run.footer is not None
+        assert {record.case for record in run.records} >= set(run.header.plan)
 
 
 def _children(pid: int) -> list[int]:

@@ -147,12 +147,9 @@ class Verifier:
             else:
                 _freivalds(self.operands, out, salt, where)
 
-    def rounding(
-        self, execute: Execute, *, refill: bool = True, spread: Callable[[], None] | None = None
-    ) -> None:
+    def rounding(self, execute: Execute, *, spread: Callable[[], None] | None = None) -> None:
         """Run on the timed data and hold the errors against the bound. Raises WrongError."""
-        if refill:
-            self.restore()
+        self.restore()
         rows, reference, bound = self._bound()
         self.rows = len(rows)
         for index, out in enumerate(self._run(execute, spread)):

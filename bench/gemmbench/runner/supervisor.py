@@ -49,6 +49,7 @@ from gemmbench.runner.plan import (
 from gemmbench.runner.process import UnkillableError, WorkerDiedError, WorkerProcess
 from gemmbench.runner.recording import Progress, make_record
 from gemmbench.runner.request import Request
+from gemmbench.suites.reader import Suite
 from gemmbench.timing.method import Timing
 from gemmbench.timing.turn import Turn
 from gemmkernels.errors import GemmbenchError
@@ -102,7 +103,7 @@ class Supervisor:
             hello = self._start_worker()
             preset = self._request.preset or next((s.preset for s in suites if s.preset), None)
             how = make_timing(self._request, hello.device, preset or "sustained")
-            plan = self._plan(hello, how)
+            plan = self._plan(hello, how, suites)
             how = within_budget(self._request, how, plan)
             names = tuple(suite.name for suite in suites)
             header = make_header(self._request, hello, plan, how, suites=names)
@@ -125,8 +126,7 @@ class Supervisor:
         self._listener.finished(outcome)
         return outcome
 
-    def _plan(self, hello: Hello, how: Timing) -> Plan:
-        suites = chosen_suites(self._request)
+    def _plan(self, hello: Hello, how: Timing, suites: Sequence[Suite]) -> Plan:
         cases = wanted_cases(self._request, suites, hello.device, hello.kernels)
         check_memory(self._request, cases, hello.device)
         answer = self._ask([case for _, case in cases])
