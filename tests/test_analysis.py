@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pandas as pd
 import pytest
 from synthetic import LADDER, header, ladder_run, record, turn, turns, write
@@ -14,6 +15,7 @@ from gemmbench.analysis.speedup import SPEEDUP_COLUMNS, ladder
 from gemmbench.analysis.summary import best
 from gemmbench.records.frame import load
 from gemmbench.records.schema import Record
+from gemmbench.show.results import results
 from gemmbench.timing.turn import Turn
 from gemmkernels.ladder import LADDER as SHIPPED
 
@@ -149,6 +151,22 @@ def test_the_base_is_that_precision_then_fp32_then_the_lowest_rung(tmp_path: Pat
     elsewhere = record("base", tier="naive", base=True, size=64, took=turns(1000.0))
     assert over(elsewhere, tiled16, fast16) == ("tiled", "bf16", 10)
     assert over(fast16) == ("library", "bf16", 1)
+
+
+def test_beside_a_neighbour_a_speedup_is_claimed_to_one_percent(tmp_path: Path) -> None:
+    beside = [turn(r, 1e4, disturbed=3) for r in range(12)]
+    base = record("base", tier="naive", base=True, took=[turn(r, 1e5) for r in range(12)])
+    row = of(ladder(frame(tmp_path, base, record("fast", took=beside))), "fast")
+    assert (row.speedup_low, row.speedup_high) == pytest.approx((10 / 1.01, 10 * 1.01))
+
+
+def test_what_was_noticed_of_a_kernel_is_shown(tmp_path: Path) -> None:
+    took = turns(10.0)
+    noticed = msgspec.structs.replace(record("fast", repeat=1, took=took), warnings=("left it so",))
+    rows = ladder(frame(tmp_path, record("fast", took=took), noticed))
+    assert of(rows, "fast").warnings == "left it so"
+    (table,) = results(rows)
+    assert "fast fp32 1024x1024x1024: left it so" in table.notes
 
 
 def test_contended_claims_no_ratio(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 import errno
 import math
 import os
+import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import CPU, footer, header, record, turn, turns
 
-from gemmbench.records.journal import Journal, keep_samples
-from gemmbench.records.reader import read
+from gemmbench.records.journal import Journal, MovedWarning, keep_samples
+from gemmbench.records.reader import read, read_many
 from gemmbench.records.schema import Check
 from gemmkernels.errors import GemmbenchError
 
@@ -111,24 +113,147 @@ def test_resume_of_something_else_changes_nothing(tmp_path: Path) -> None:
     assert path.read_text() == '{"mine": 1}\nno newline'
 
 
-def test_a_full_disk_leaves_a_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def full_after(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """A disk that takes so many bytes more, and fills up in the middle of a line."""
+    write, left = os.write, [size]
+
+    def full(descriptor: int, data: bytes) -> int:
+        if not left[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = write(descriptor, data[: left[0]])
+        left[0] -= written
+        return written
+
+    monkeypatch.setattr(os, "write", full)
+
+
+def test_a_full_disk_keeps_the_lines_that_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with Journal.create(tmp_path, header()) as journal:
         whole = journal.path.read_bytes()
-        write = os.write
-        calls = iter((True, False))
+        first = msgspec.json.encode(record("one")) + b"\n"
+        full_after(monkeypatch, len(first) + 10)
+        with pytest.raises(GemmbenchError) as seen:
+            journal.append(record("one"), record("two"), record("three"))
+        assert str(seen.value) == (
+            f"cannot write to {journal.path}: No space left on device; its last 2 lines are lost, "
+            "all before is whole: free some space, then go on with: "
+            f"gemmbench run --resume {journal.path}"
+        )
+        assert journal.path.read_bytes() == whole + first
+        monkeypatch.undo()
+        journal.append(record("four"))
+    assert [one.kernel for one in read(journal.path).records] == ["one", "four"]
 
-        def full(descriptor: int, data: bytes) -> int:
-            if next(calls):
-                return write(descriptor, data[:10])
-            raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(os, "write", full)
-        with pytest.raises(
-            GemmbenchError, match=r"No space left on device; free some space"
-        ) as seen:
+def test_lines_of_which_nobody_knows_the_fate_do_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with Journal.create(tmp_path, header()) as journal:
+        whole = journal.path.read_bytes()
+        monkeypatch.setattr(os, "fsync", broken)
+        with pytest.raises(GemmbenchError, match="Input/output error; its last line is lost"):
             journal.append(record())
-        assert str(journal.path) in str(seen.value)
         assert journal.path.read_bytes() == whole
+
+
+def test_a_header_that_does_not_fit_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full_after(monkeypatch, 100)
+    with pytest.raises(GemmbenchError, match=r"free some space, or choose .* --out") as seen:
+        Journal.create(tmp_path, header())
+    assert "\n" not in str(seen.value)
+    assert not list(tmp_path.iterdir())
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def remove_folder(path: Path) -> None:
+    shutil.rmtree(path.parent)
+
+
+def remove_all_but_a_link(path: Path) -> None:
+    os.link(path, path.parents[1] / "saved.jsonl")
+    path.unlink()
+
+
+def remove_on_nfs(path: Path) -> None:
+    path.rename(path.with_name(".nfs000000000000beef"))
+
+
+@pytest.mark.parametrize("lose", [remove, remove_folder, remove_all_but_a_link, remove_on_nfs])
+def test_a_removed_file_is_written_anew(tmp_path: Path, lose: Callable[[Path], None]) -> None:
+    with Journal.create(tmp_path / "folder", header()) as journal:
+        path = journal.path
+        journal.append(record("one"))
+        lose(path)
+        with pytest.warns(MovedWarning, match="all of it is now in"):
+            journal.append(record("two"))
+        assert journal.path == path
+        journal.append(record("three"))
+        with pytest.raises(GemmbenchError, match="being written"):
+            Journal.resume(path)
+    assert [one.kernel for one in read(path).records] == ["one", "two", "three"]
+    assert not list(path.parent.glob("*.part"))
+
+
+def test_a_replaced_file_is_not_overwritten(tmp_path: Path) -> None:
+    with Journal.create(tmp_path, header()) as journal:
+        path = journal.path
+        path.unlink()
+        path.write_text("mine")
+        with pytest.warns(MovedWarning, match="all of it is now in"):
+            journal.append(record("one"))
+    assert path.read_text() == "mine"
+    assert journal.path == path.with_name(f"{path.stem}-2.jsonl")
+    assert [one.kernel for one in read(journal.path).records] == ["one"]
+
+
+def test_a_moved_file_is_followed(tmp_path: Path) -> None:
+    with Journal.create(tmp_path / "old", header()) as journal:
+        name = journal.path.name
+        (tmp_path / "old").rename(tmp_path / "new")
+        with pytest.warns(MovedWarning, match="was moved: the run goes on in"):
+            journal.append(record("one"))
+        journal.append(record("two"))
+        assert journal.path == tmp_path / "new" / name
+    assert [one.kernel for one in read(journal.path).records] == ["one", "two"]
+    assert not (tmp_path / "old").exists()
+
+
+def test_a_folder_that_cannot_be_made_anew_is_one_line(tmp_path: Path) -> None:
+    with Journal.create(tmp_path / "folder", header()) as journal:
+        shutil.rmtree(tmp_path / "folder")
+        (tmp_path / "folder").write_text("in the way")
+        with pytest.raises(GemmbenchError, match=r"removed .* cannot be written anew") as seen:
+            journal.append(record("one"))
+        assert "\n" not in str(seen.value)
+
+
+def test_a_clock_set_back_and_two_runs_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)]
+    clock.append(datetime(1970, 1, 1, tzinfo=UTC))
+    monkeypatch.setattr("gemmbench.records.journal.now", lambda: clock.pop(0))
+    journals = [Journal.create(tmp_path, header(run_id=name)) for name in ("aa", "bb", "cc")]
+    for number in range(3):
+        for journal in journals:
+            journal.append(record(f"{journal.path.stem[-2:]}-{number}"))
+    for journal in journals:
+        journal.close()
+    found = {run.header.run_id: run for run in read_many(tmp_path)}
+    assert list(found) == ["cc", "aa", "bb"]  # by the clock that named them
+    for name, run in found.items():
+        assert [one.kernel for one in run.records] == [f"{name}-{n}" for n in range(3)]
+        assert not run.warnings
 
 
 def test_a_folder_that_is_a_file_is_one_line(tmp_path: Path) -> None:

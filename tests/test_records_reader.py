@@ -49,6 +49,22 @@ def test_format_1_0_loads_for_ever() -> None:
     assert first.modes == "fast_accumulation=on"
 
 
+def test_what_was_planned_and_is_not_there_is_counted(tmp_path: Path) -> None:
+    one, two, late = record("one"), record("two"), record("one", status="interrupted")
+    planned = header(plan=(one.case, two.case))
+    path = write(tmp_path / "run.jsonl", [planned, late])
+    (told,) = read(path).warnings
+    assert told.startswith("1 of 2 planned cases have no record: the run still goes on, or was cut")
+    write(path, [planned, late, one, two])
+    assert not read(path).warnings
+
+
+def test_a_cut_header_is_said_to_be_cut(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    path.write_bytes(LINES[0][:200])
+    assert "is cut in its header, nothing of it can be loaded" in refused(path)
+
+
 @pytest.mark.parametrize("size", [1, 7, 100])
 def test_a_cut_tail_costs_only_itself(tmp_path: Path, size: int) -> None:
     path = lines(tmp_path / "run.jsonl", LINES[1][:size], end=b"")
@@ -200,7 +216,9 @@ def test_header_and_selftests(tmp_path: Path) -> None:
     assert [one.repeat for one in read(path).selftests] == [0, 1]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None
+)
 @given(st.data())
 def test_any_damage_is_a_run_or_one_line(tmp_path: Path, data: st.DataObject) -> None:
     whole = b"\n".join([*LINES, msgspec.json.encode(record(took=turns(9.0, samples=2)))]) + b"\n"
@@ -216,7 +234,9 @@ def test_any_damage_is_a_run_or_one_line(tmp_path: Path, data: st.DataObject) ->
         frame([run])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
+)
 @given(st.binary(max_size=300))
 @example(b'{"type":"run","format":[]}')
 def test_any_bytes_are_refused(tmp_path: Path, data: bytes) -> None:

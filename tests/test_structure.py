@@ -16,9 +16,11 @@ FLOORS = {
     "verify": 2,
     "suites": 2,
     "records": 2,
+    "doctor": 2,
     "runner": 3,
     "analysis": 3,
     "show": 4,
+    "pytest_plugin": 4,
     "cli": 5,
 }
 FREE = {"_version", "quantities", "__main__"}
@@ -26,7 +28,8 @@ FREE = {"_version", "quantities", "__main__"}
 
 
 def modules() -> list[Path]:
-    return sorted([*(ROOT / "bench").rglob("*.py"), *(ROOT / "kernels").rglob("*.py")])
+    packages = (ROOT / "bench" / "gemmbench", ROOT / "kernels")
+    return sorted(path for package in packages for path in package.rglob("*.py"))
 
 
 def room(path: Path) -> str:
@@ -97,6 +100,7 @@ HEAVY = {"torch", "triton", "matplotlib", "numba", "pandas", "scipy"}
         "import gemmkernels",
         "import gemmkernels.ladder",
         "import gemmbench.cli",
+        "import gemmbench.pytest_plugin",
         "from gemmbench.show.catalogue import catalogue; catalogue('suites'); catalogue('kernels')",
     ],
 )

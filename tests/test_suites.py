@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemmbench.suites.reader import MAX_BYTES, Shape, load_suite, names, parse_suite
+from gemmbench.suites.files import MAX_BYTES
+from gemmbench.suites.reader import load_suite, names, parse_suite
+from gemmbench.suites.shapes import Shape
 from gemmkernels.errors import GemmbenchError, UnknownNameError
 
 
@@ -123,6 +125,8 @@ def test_one_geometry_is_measured_once_under_all_its_labels() -> None:
         ("cpu = 3", "cpu: Expected `table`, got `int`"),
         ('name = "\\u202e"\nshapes = ["1x1x1"]', "name = '\\u202e' must be one printable line"),
         ("a = " + "[" * 100_000, "nested too deeply"),
+        ("\n\n" + "a." * 100_000 + "a = 1", "line 3 has a key of over 8 parts"),
+        ("[" + '"a b" . ' * 50_000 + "a]", "line 1 has a key of over 8 parts"),
         (b"\xff\xfe", "is not TOML"),
         (f"shapes = [{', '.join(repr(f'1x1x{i + 1}') for i in range(10_001))}]", "10000 at most"),
     ],
@@ -146,7 +150,7 @@ def test_unknown_names_and_files(tmp_path: Path) -> None:
             load_suite(path)
         assert "\n" not in str(seen.value)
     (tmp_path / "big.toml").write_bytes(b"#" * (MAX_BYTES + 1))
-    with pytest.raises(GemmbenchError, match="that is no suite"):
+    with pytest.raises(GemmbenchError, match="is over 1 MiB: expected a suite"):
         load_suite(tmp_path / "big.toml")
 
 

@@ -13,7 +13,7 @@ import click
 
 from gemmbench._version import __version__
 from gemmbench.quantities import parse_duration, parse_percent
-from gemmkernels.errors import GemmbenchError
+from gemmkernels.errors import MAX_MESSAGE, GemmbenchError, one_line
 
 if TYPE_CHECKING:
     from gemmbench.runner.listener import Outcome
@@ -31,7 +31,19 @@ _WHAT = (
         help="One suite; repeat for more. [quick]",
     ),
     click.option(
-        "--shape", "shapes", multiple=True, metavar="MxNxK", help="One shape; repeat for more."
+        *("--shape", "shapes"),
+        multiple=True,
+        metavar="MxNxK",
+        help="One shape, or 8*MxNxK; repeat for more.",
+    ),
+    click.option("--m", metavar="VALUES", help="4096; 1024:8192:1024; 1024:8192:x2; with commas."),
+    click.option("--n", metavar="VALUES", help="Likewise, or m: as M. All products are measured."),
+    click.option("--k", metavar="VALUES", help="Likewise. Squares: --m 512:4096:x2 --n m --k m"),
+    click.option(
+        *("--shapes", "shape_files"),
+        multiple=True,
+        metavar="FILE.csv",
+        help="Columns m, n, k; batch, layout, label.",
     ),
     click.option(
         "--precision",
@@ -136,7 +148,8 @@ def verify(*, seeds: int, timeout: str, quiet: bool, **options: Any) -> None:
     """Check that kernels are right, without timing them. Exit code 1 when one is not."""
 
     def work() -> int:
-        if not options["shapes"] and not options["suites"]:
+        asked = ("suites", "shapes", "m", "n", "k", "shape_files")
+        if not any(options[name] for name in asked):
             options["shapes"] = ("64x64x64", "129x65x97", "512x512x512")
         worst, counts = 0, Counter[str]()
         for seed in range(seeds):
@@ -207,9 +220,37 @@ def plot(runs: tuple[str, ...], kind: str, out: str | None) -> None:
 
     def work() -> int:
         from gemmbench.show.pictures import draw
+        from gemmbench.show.text import printable
 
         for path in draw(runs, kind=kind, out=Path(out) if out else None):
-            click.echo(path)
+            click.echo(printable(path))
+        return 0
+
+    _exit(work)
+
+
+@app.command(epilog="Example: gemmbench export --format pytest-benchmark RUN.jsonl -o bench.json")
+@click.argument("run", metavar="RUN")
+@click.option(
+    *("--format", "-f", "form"),
+    default="pytest-benchmark",
+    metavar="FORM",
+    help="[pytest-benchmark]",
+)
+@click.option("--out", "-o", metavar="FILE", help="[standard output]")
+def export(run: str, form: str, out: str | None) -> None:
+    """Write a run as what pytest-benchmark, github-action-benchmark and Bencher read."""
+
+    def work() -> int:
+        from gemmbench.show.exported import export, save
+
+        found = export(run, form=form)
+        if out:
+            save(found.text, Path(out))
+        else:
+            sys.stdout.write(found.text)
+        if found.left_out:
+            click.echo(f"gemmbench: left out: {found.left_out}", err=True)
         return 0
 
     _exit(work)
@@ -236,6 +277,24 @@ def compare(a: str, b: str, by: str, delta: str, form: str) -> None:
     _exit(work)
 
 
+@app.command(epilog="Example: gemmbench doctor --noise --time 60s")
+@click.option("--device", "-d", default="auto", metavar="cpu|cuda:0", help="[the first GPU]")
+@click.option("--noise", is_flag=True, help="Also measure how far this machine can be trusted.")
+@click.option("--time", "time_", default="60s", metavar="T", help="For --noise. [60s]")
+@_FORMAT
+def doctor(device: str, noise: bool, time_: str, form: str) -> None:
+    """What spoils measurements on this machine, and how to mend each. Exit code 1 when a figure
+    from it should not be published."""
+
+    def work() -> int:
+        from gemmbench.show.diagnosis import examine
+
+        time_s = parse_duration("--time", time_)
+        return examine(device, noise_s=time_s if noise else None, form=form)
+
+    _exit(work)
+
+
 def _request(**options: Any) -> "Request":
     from gemmbench.runner.request import Request
 
@@ -249,8 +308,6 @@ def _carry_out(
     from gemmbench.runner.supervisor import Supervisor
     from gemmbench.show.progress import Progress, Quiet
 
-    for one in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: leave a whole file
-        signal.signal(one, signal.default_int_handler)
     progress = Quiet() if quiet else Progress()
     previous = None
     if resume is not None:
@@ -271,6 +328,7 @@ def _exit(work: Callable[[], int]) -> NoReturn:
     except GemmbenchError as error:
         code = _complain(str(error))
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more would only spoil the last words
         code = 130
     except BrokenPipeError:  # `gemmbench show | head`: whoever read has had enough
         sys.stdout = None
@@ -283,13 +341,11 @@ def _exit(work: Callable[[], int]) -> NoReturn:
 
 def _warn(message: Warning | str, *_: object, **__: object) -> None:
     """A warning as one line, without the code that gave it."""
-    click.echo(f"gemmbench: warning: {' '.join(str(message).split())}", err=True)
+    click.echo(f"gemmbench: warning: {one_line(message, MAX_MESSAGE)}", err=True)
 
 
 def _complain(text: str) -> int:
-    from gemmbench.show.text import printable
-
-    click.echo(f"gemmbench: {printable(' '.join(text.split()))}", err=True)
+    click.echo(f"gemmbench: {one_line(text, MAX_MESSAGE)}", err=True)
     return 2
 
 

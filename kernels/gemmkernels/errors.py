@@ -1,11 +1,45 @@
 """The one exception tree of the project."""
 
+import contextlib
 import difflib
 from collections.abc import Iterable
 
+LONGEST = 80
+"""Longer names are cut: to compare one of a megabyte with those that are known takes minutes."""
+
+
+MAX_MESSAGE = 2000
+
+
+def escaped(text: str) -> str:
+    """Control, bidirectional, unassigned and unpaired characters written as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
+    )
+
+
+def one_line(said: object, limit: int = 200) -> str:
+    """What an object says of itself, in one line that a terminal and UTF-8 can take.
+
+    Code of a user's may say anything, and fail at that.
+    """
+    text = f"{type(said).__name__} that cannot be shown"
+    with contextlib.suppress(Exception):
+        text = str(said)
+    line = escaped(" ".join(text[: 10 * limit].split()))
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
 
 class GemmbenchError(Exception):
-    """Something the user can mend: one line with the value, what was expected and the remedy."""
+    """Something the user can mend: one line with the value, what was expected and the remedy.
+
+    Whatever names and values it is made of, its text is one printable line.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(one_line(message, MAX_MESSAGE))
 
 
 class UnknownNameError(GemmbenchError):
@@ -13,6 +47,7 @@ class UnknownNameError(GemmbenchError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        shown = name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+        near = difflib.get_close_matches(shown, names, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
-        super().__init__(f"unknown {kind} {name!r}: {hint}")
+        super().__init__(f"unknown {kind} {shown!r}: {hint}")

@@ -1,12 +1,13 @@
 """What a kernel is: a frozen description, and what binding it to operands returns."""
 
 import importlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 
 from gemmkernels.device import Device
-from gemmkernels.errors import GemmbenchError, UnknownNameError
+from gemmkernels.errors import GemmbenchError, UnknownNameError, one_line
 from gemmkernels.precision import precision
 from gemmkernels.problem import Problem, check_layout
 
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 Tier = Literal["naive", "tiled", "matrix-core", "library"]
 TIERS: tuple[Tier, ...] = get_args(Tier)
 Kind = Literal["cpu", "gpu"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,59}")
+"""Names of kernels and backends. They stand in file names, tables and the names of cases."""
+
+MAX_LINE = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +30,8 @@ class Launch:
 
     `run()` writes the output and allocates nothing; one that cannot sets `returns_output` and
     returns it. `prepare()` sets the process-wide switches that `run` needs; it is called before a
-    turn, a verification or a capture, never inside a timed window.
+    turn, a verification or a capture, never inside a timed window. Raises GemmbenchError for what
+    a record cannot keep.
     """
 
     run: Callable[[], object]
@@ -34,6 +41,46 @@ class Launch:
     tile: tuple[int, int, int] | None = None
     grid: tuple[int, ...] | None = None
     splits: int | None = None
+
+    def __post_init__(self) -> None:
+        _want(callable(self.run), "run", self.run, "something to call")
+        _want(self.prepare is None or callable(self.prepare), "prepare", self.prepare, "a callable")
+        _want(type(self.returns_output) is bool, "returns_output", self.returns_output, "a bool")
+        _want(isinstance(self.config, Mapping), "config", self.config, "a dict")
+        _want(len(self.config) <= MAX_LINE, "config", self.config, f"at most {MAX_LINE} entries")
+        for name, value in self.config.items():
+            _want(_is_line(name), "config", name, "printable names")
+            sound = type(value) is bool or _is_line(value) or _is_whole(value)
+            _want(sound, f"config[{name!r}]", value, "a whole number, a bool or one printable line")
+        for name, count, found in (("tile", (3,), self.tile), ("grid", (1, 2, 3), self.grid)):
+            sound = isinstance(found, tuple) and len(found) in count and all(map(_is_whole, found))
+            _want(found is None or sound, name, found, f"a tuple of {count[-1]} whole numbers")
+        _want(self.splits is None or _is_whole(self.splits), "splits", self.splits, "a number")
+
+
+def _want(sound: bool, name: str, value: object, expected: str) -> None:
+    if not sound:
+        raise GemmbenchError(f"{name} = {shown(value)} must be {expected}")
+
+
+def shown(value: object) -> str:
+    """A value of a user's in an error: its repr, cut."""
+    if isinstance(value, str):
+        return repr(value[:60])
+    if isinstance(value, int) and abs(value) >= 2**63:  # repr() refuses thousands of digits
+        return f"a number of {value.bit_length()} bits"
+    try:
+        return one_line(repr(value), 60)
+    except Exception:
+        return f"a {type(value).__name__}"
+
+
+def _is_line(value: object, limit: int = MAX_LINE) -> bool:
+    return type(value) is str and value.isprintable() and len(value) <= limit
+
+
+def _is_whole(value: object) -> bool:
+    return type(value) is int and abs(value) < 2**63
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,22 +106,44 @@ class Kernel:
     needs: Callable[[Problem, Device], str | None] | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name.strip() or not self.name.isprintable():
-            raise GemmbenchError(f"kernel name {self.name!r} must be printable text")
-        if self.tier not in TIERS:
-            raise UnknownNameError("tier", str(self.tier), TIERS)
-        names: object = self.precisions
-        if not isinstance(names, tuple) or not names:
-            raise GemmbenchError(
-                f"kernel {self.name}: precisions = {self.precisions!r} must be a tuple of names, "
-                'such as ("fp32",)'
-            )
+        plain = "begin with a letter or digit and go on with those and . _ + -, 60 at most"
+        name: object = self.name  # what a user's file gives need not be of the type
+        if type(name) is not str or not PLAIN.fullmatch(name):
+            raise GemmbenchError(f"kernel name {shown(self.name)} must {plain}")
+        try:
+            self._check(plain)
+        except GemmbenchError as error:
+            raise GemmbenchError(f"kernel {self.name}: {error}") from None
+
+    def _check(self, plain: str) -> None:
+        tier: object = self.tier
+        if type(tier) is not str or tier not in TIERS:
+            raise UnknownNameError("tier", tier if isinstance(tier, str) else shown(tier), TIERS)
+        if type(self.backend) is not str or not PLAIN.fullmatch(self.backend):
+            raise GemmbenchError(f"backend = {shown(self.backend)} must {plain}")
+        _want(_is_line(self.summary), "summary", self.summary, "one printable line of up to 200")
+        for name, found, example in (
+            ("precisions", self.precisions, '("fp32",)'),
+            ("kinds", self.kinds, '("cpu",)'),
+            ("layouts", self.layouts, '("nn",)'),
+        ):
+            names: object = found
+            sound = type(names) is tuple and names and all(type(one) is str for one in names)
+            _want(bool(sound), name, found, f"a tuple of names, such as {example}")
         for name in self.precisions:
             precision(name)
+        for kind in self.kinds:
+            if kind not in KINDS:
+                raise UnknownNameError("kind of device", kind, KINDS)
         for layout in self.layouts:
             check_layout(layout)
-        if not callable(self.bind) and not isinstance(self.bind, str):
-            raise GemmbenchError(f"kernel {self.name}: bind = {self.bind!r} cannot be called")
+        for name in ("batched", "base"):
+            _want(type(getattr(self, name)) is bool, name, getattr(self, name), "True or False")
+        flop = self.max_flop
+        _want(flop is None or (_is_whole(flop) and flop > 0), "max_flop", flop, "a whole number")
+        _want(self.needs is None or callable(self.needs), "needs", self.needs, "a callable")
+        path = type(self.bind) is str and re.fullmatch(r"[\w.]+:\w+", self.bind)
+        _want(callable(self.bind) or bool(path), "bind", self.bind, 'a callable or "module:name"')
 
     def why_not(self, problem: Problem, device: Device) -> str | None:
         """None if this kernel can do the problem there, or the reason why not."""
@@ -93,7 +162,12 @@ class Kernel:
                 f"{problem.flop / 1e9:.4g} GFLOP would take too long: "
                 f"its bound is {self.max_flop / 1e9:.4g} GFLOP"
             )
-        return self.needs(problem, device) if self.needs else None
+        reason: object = self.needs(problem, device) if self.needs else None
+        if reason is not None and not isinstance(reason, str):
+            raise GemmbenchError(
+                f"kernel {self.name}: needs returned {shown(reason)}, expected a reason or None"
+            )
+        return None if reason is None else one_line(reason, 300) or "its needs are not met"
 
     def launch(self, operands: "Operands") -> Launch:
         """Bind to operands; imports what the kernel needs, and may compile."""

@@ -49,9 +49,11 @@ class Problem:
         for name in ("m", "n", "k", "batch"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int):
-                raise GemmbenchError(f"{name} = {value!r} is not a whole number")
+                raise GemmbenchError(f"{name} = {str(value)[:60]!r} is not a whole number")
             if not 1 <= value <= MAX_DIMENSION:
-                raise GemmbenchError(f"{name} = {value} must lie in 1 … {MAX_DIMENSION}")
+                # repr() refuses a number of thousands of digits
+                told = value if abs(value) < 10**40 else f"a number of {value.bit_length()} bits"
+                raise GemmbenchError(f"{name} = {told} must lie in 1 … {MAX_DIMENSION}")
         check_layout(self.layout)
         precision(self.precision)
 

@@ -1,14 +1,18 @@
 """Kernels from a user's own Python file."""
 
 import importlib.util
+import os
 import sys
 import zlib
 from pathlib import Path
 from types import ModuleType
 
-from gemmkernels.errors import GemmbenchError
+from gemmkernels.errors import GemmbenchError, one_line
 from gemmkernels.kernel import Kernel
 from gemmkernels.ladder import LADDER
+
+MAX_BYTES = 16 * 2**20
+MAX_KERNELS = 1000
 
 
 def load_file(path: str | Path) -> tuple[Kernel, ...]:
@@ -18,15 +22,17 @@ def load_file(path: str | Path) -> tuple[Kernel, ...]:
     Python, fails as it is imported, or names no kernel or one whose name is taken.
     """
     path = Path(path)
-    module = _load(path)
-    named = [name for name in ("KERNEL", "KERNELS") if hasattr(module, name)]
+    named_values = vars(_load(path))  # a module's own __getattr__ may answer, or raise, anything
+    named = [name for name in ("KERNEL", "KERNELS") if name in named_values]
     if len(named) != 1:
         found = "both KERNEL and KERNELS" if named else "no kernel"
         raise GemmbenchError(
             f"{path}: {found} in it: end it with KERNEL = Kernel(…), or KERNELS = (…, …)"
         )
-    value = getattr(module, named[0])
-    kernels = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    value = named_values[named[0]]
+    kernels = tuple(value) if type(value) in (tuple, list) else (value,)
+    if len(kernels) > MAX_KERNELS:
+        raise GemmbenchError(f"{path}: {len(kernels)} kernels, {MAX_KERNELS} at most: split it")
     for kernel in kernels:
         if not isinstance(kernel, Kernel):
             raise GemmbenchError(
@@ -45,9 +51,18 @@ def load_file(path: str | Path) -> tuple[Kernel, ...]:
 
 
 def _load(path: Path) -> ModuleType:
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "there is no such file"
-        raise GemmbenchError(f"{path}: {what}: give the path of a Python file that defines KERNEL")
+    try:
+        size = path.stat().st_size
+        what = "is a folder" if path.is_dir() else "is no regular file"
+    except (OSError, ValueError) as error:
+        size, what = 0, getattr(error, "strerror", None) or str(error)
+        what = "there is no such file" if isinstance(error, FileNotFoundError) else what
+    if not os.path.isfile(path):  # noqa: PTH113  # pathlib's raises for a name that is too long
+        raise GemmbenchError(
+            f"{str(path)[:200]}: {what}: give the path of a Python file that defines KERNEL"
+        )
+    if size > MAX_BYTES:
+        raise GemmbenchError(f"{path} is over {MAX_BYTES >> 20} MiB: that is no kernel file")
     if path.suffix != ".py":
         raise GemmbenchError(f"{path}: not a .py file: give one that defines KERNEL")
     # Named by its whole path, so that two files of the same name do not replace each other.
@@ -59,8 +74,8 @@ def _load(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
+    except BaseException as error:  # also SystemExit and KeyboardInterrupt, which it may raise
+        sys.modules.pop(name, None)
         raise GemmbenchError(f"{path}{_explain(error, path)}: mend the file") from error
     return module
 
@@ -73,6 +88,6 @@ def _explain(error: BaseException, path: Path) -> str:
         if trace.tb_frame.f_code.co_filename == str(path):
             line = trace.tb_lineno
         trace = trace.tb_next
-    message = error.msg if isinstance(error, SyntaxError) else str(error)
+    message = error.msg if isinstance(error, SyntaxError) else error
     where = f":{line}" if line else ""
-    return f"{where}: {type(error).__name__}: {' '.join(message.split())[:200]}"
+    return f"{where}: {type(error).__name__}: {one_line(message)}"

@@ -59,7 +59,7 @@ def _overwrite(out: "pd.DataFrame", df: "pd.DataFrame", numbers: "np.ndarray") -
 _NAMES = """
 status reason n_samples n_rounds time_us time_us_low time_us_high verdict power_limited tflops
 tflops_low tflops_high gbps pct_peak clock_mhz power_w tflops_per_w error impossible n_repeats
-of_repeats spread_pct
+of_repeats spread_pct warnings
 """
 _POOLED = tuple(_NAMES.split())
 _SOURCE = ("target", "intensity", "peak_tflops")
@@ -77,6 +77,7 @@ def _pool(rows: dict[str, list[object]]) -> dict[str, object]:
         "n_rounds": sum(_numbers(rows["n_rounds"])),
         "error": max(_known(rows["error"]), default=math.nan),
         "impossible": any(rows["impossible"]),
+        "warnings": "; ".join(dict.fromkeys(filter(None, map(str, rows["warnings"])))),
     }
     if status != "ok":
         gone = {name: math.nan for name in _POOLED if name not in found}

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from gemmbench.analysis.pool import CASE, pooled
 from gemmbench.analysis.rows import rows_of, values_of
-from gemmbench.timing.statistics import Estimate, paired_ratio, ratio_over_repeats
+from gemmbench.timing.statistics import (
+    FLOOR_BESIDE,
+    SYSTEMATIC_FLOOR,
+    Estimate,
+    paired_ratio,
+    ratio_over_repeats,
+    with_floor,
+)
 from gemmkernels.kernel import TIERS
 from gemmkernels.ladder import LADDER
 from gemmkernels.precision import PRECISIONS
@@ -43,6 +50,7 @@ class _Row:
     precision: str
     base: bool
     contended: bool
+    beside: bool
     turn_us: Mapping[int, float]
 
 
@@ -52,8 +60,9 @@ def ladder(df: "pd.DataFrame") -> "pd.DataFrame":
     `base_kernel` in `base_precision` is the ladder's base in the same precision; where that does
     not run, the base in fp32 of the same group; where no base ran, the lowest rung in that
     precision. `speedup` is the median of the paired ratios of one round's turns (over several
-    repeats their geometric mean) with its 95% interval, at least ±0.5%. It is NaN, and
-    `speedup_reason` says why, where one of the two is contended or they share no round.
+    repeats their geometric mean) with its 95% interval, at least ±0.5%, and ±1% beside a neighbour.
+    It is NaN, and `speedup_reason` says why, where one of the two is contended or they share no
+    round.
     """
     rows = pooled(df)
     cases = _cases(df)
@@ -100,13 +109,15 @@ def _keys(df: "pd.DataFrame") -> list[Case]:
 def _cases(df: "pd.DataFrame") -> dict[Case, list[_Row]]:
     """The repeats with times of each case."""
     found: dict[Case, list[_Row]] = defaultdict(list)
-    names = ("status", "repeat", "tier", "base", "verdict", "turn_us")
-    for case, status, repeat, tier, base, verdict, turn_us in zip(
+    names = ("status", "repeat", "tier", "base", "verdict", "beside", "turn_us")
+    for case, status, repeat, tier, base, verdict, beside, turn_us in zip(
         _keys(df), *(values_of(df, name) for name in names), strict=True
     ):
         if status == "ok":
             found[case].append(
-                _Row(repeat, case[2], tier, case[3], base, verdict == "contended", turn_us)
+                _Row(
+                    *(repeat, case[2], tier, case[3], base, verdict == "contended", beside, turn_us)
+                )
             )
     return dict(found)
 
@@ -156,10 +167,11 @@ def _speedup(
     else:
         found = [paired_ratio(slow.turn_us, fast.turn_us) for slow, fast in quiet]
         known = [one for one in found if not math.isnan(one.value)]
+        floor = FLOOR_BESIDE if any(a.beside or b.beside for a, b in quiet) else SYSTEMATIC_FLOOR
         if not known:
             reason = f"shares no round with {base[2]}"
         else:
-            ratio = (
-                known[0] if len(known) == 1 else ratio_over_repeats([one.value for one in known])
-            )
+            several = len(known) > 1
+            ratio = ratio_over_repeats([one.value for one in known]) if several else known[0]
+            ratio = with_floor(ratio, floor)
     return base[2], base[3], ratio.value, ratio.low, ratio.high, reason

@@ -36,7 +36,7 @@ _VARIABLES = re.compile(
     """,
     re.VERBOSE,
 )
-_PATH = re.compile(r"""[^:;,="']*[/\\][^:;,"']*|~[^:;,"']*""")
+_PATH = re.compile(r"""(?<![^:;,="'])[^:;,="'/\\]*+[/\\][^:;,"']*|~[^:;,"']*""")
 _SERIAL = re.compile(r"(?:GPU|MIG)-[0-9A-Za-z/-]+", re.IGNORECASE)
 
 

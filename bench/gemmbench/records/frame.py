@@ -12,7 +12,7 @@ from gemmbench.records.reader import Run, Source, read_many, without_collector
 from gemmbench.records.schema import Header, Record, SelfTest
 from gemmbench.timing.statistics import Estimate, estimate, paired_ratio
 from gemmbench.timing.turn import Turn
-from gemmbench.timing.verdict import THROTTLED_SHARE, values, verdict
+from gemmbench.timing.verdict import THROTTLED_SHARE, has_neighbour, values, verdict
 from gemmkernels.errors import GemmbenchError
 from gemmkernels.problem import Problem
 
@@ -32,13 +32,14 @@ COLUMNS = tuple(_COLUMNS.split())
 
 _MORE = """
 file started version software preset target unsettled base modes splits n_rounds turn_us
-peak_unit impossible anchor_us anchor_us_low anchor_us_high anchor_error
+peak_unit impossible warnings beside anchor_us anchor_us_low anchor_us_high anchor_error
 """
 MORE_COLUMNS = tuple(_MORE.split())
 """What follows them. `software` is "name=version; …", `modes` "name=value; …"; `turn_us` maps a
 round to the median of its turn in microseconds. `anchor_us` is the time of the self-test's smaller
 kernel in the same repeat, `anchor_error` how far its pair's ratio is from the true one, in percent.
-`impossible` marks a rate over 102% of the dense peak at the measured clock."""
+`impossible` marks a rate over 102% of the dense peak at the measured clock, `beside` a neighbour on
+the cores; `warnings` is what was noticed of the kernel, "…; …"."""
 
 _FLOATS = """
 time_us time_us_low time_us_high tflops tflops_low tflops_high gbps intensity peak_tflops
@@ -85,7 +86,7 @@ def frame(runs: Sequence[Run]) -> "pd.DataFrame":
             **dict.fromkeys(("threads", "splits"), "Int64"),
             **dict.fromkeys(_FLOATS.split(), "float64"),
             "power_limited": "boolean",
-            **dict.fromkeys(("unsettled", "base", "impossible"), "bool"),
+            **dict.fromkeys(("unsettled", "base", "impossible", "beside"), "bool"),
         }
     )
 
@@ -173,6 +174,8 @@ def _rows(run: Run) -> Iterable[tuple[object, ...]]:
             turns,
             peak.unit,
             peak.is_beaten(tflops, clock),
+            "; ".join(record.warnings),
+            has_neighbour(measured),
             *anchors.get(record.repeat, no_anchor),
         )
 

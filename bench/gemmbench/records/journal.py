@@ -2,9 +2,9 @@
 
 import contextlib
 import errno
-import fcntl
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,6 +14,7 @@ from typing import Self
 
 import msgspec
 
+from gemmbench.records import durable
 from gemmbench.records.reader import is_line, read_header
 from gemmbench.records.schema import KEPT_SAMPLES, Header, Line, Record
 from gemmbench.timing.turn import Turn
@@ -23,11 +24,16 @@ _ENCODER = msgspec.json.Encoder()
 _BLOCK = 1 << 20
 
 
+class MovedWarning(UserWarning):
+    """A run file was moved or removed while it was written; nothing of it is lost."""
+
+
 class Journal:
     """An open run file. Only appends, and never touches what is already there.
 
     Use it as a context manager, or close it. Another process cannot write to the same file
-    meanwhile. Raises GemmbenchError where the disk or the folder will not take it.
+    meanwhile. Raises GemmbenchError where the disk or the folder will not take it. Where the file
+    is moved, `path` follows it; where it is removed, it is written anew; both with a MovedWarning.
     """
 
     def __init__(self, path: Path, descriptor: int) -> None:
@@ -40,14 +46,9 @@ class Journal:
         time = now().strftime("%Y%m%dT%H%M%SZ")
         name = "-".join(_plain(part) for part in (time, header.device.slug, header.run_id))
         path = folder / f"{name}.jsonl"
-        with _reported(path, "write"):
+        with _reported(path):
             folder.mkdir(parents=True, exist_ok=True)
-            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND
-            journal = cls(path, os.open(path, flags, 0o644))
-            journal._lock()
-            journal.append(header)
-            _sync_folder(folder)
-        return journal
+            return cls(path, durable.create(path, [_encode(header)]))
 
     @classmethod
     def resume(cls, path: Path) -> Self:
@@ -56,25 +57,28 @@ class Journal:
         Raises GemmbenchError if the file is not a run, or is being written.
         """
         read_header(path)
-        with _reported(path, "write"):
+        with _reported(path):
             journal = cls(path, os.open(path, os.O_RDWR | os.O_APPEND))
-            journal._lock()
-            journal._mend()
+            try:
+                durable.lock(journal._descriptor, path)
+                journal._mend()
+            except BaseException:
+                journal.close()
+                raise
         return journal
 
-    def append(self, line: Line) -> None:
-        """Write one line and wait until it is on the disk."""
-        data = _encode(line) + b"\n"
-        start = os.lseek(self._descriptor, 0, os.SEEK_END)
-        with _reported(self.path, "write"):
-            try:
-                while data:
-                    data = data[os.write(self._descriptor, data) :]
-                os.fsync(self._descriptor)
-            except OSError:
-                with contextlib.suppress(OSError):
-                    os.ftruncate(self._descriptor, start)
-                raise
+    def append(self, *lines: Line) -> None:
+        """Write lines, and wait until they are on the disk. Where not all fit, the first stay."""
+        try:
+            durable.append(self._descriptor, b"".join(map(_encode, lines)))
+        except durable.TornError as torn:
+            reason, remedy = _told(torn.error)
+            what = "its last line is" if torn.lost == 1 else f"its last {torn.lost} lines are"
+            raise GemmbenchError(
+                f"cannot write to {self.path}: {reason}; {what} lost, all before is whole: "
+                f"{remedy or 'check the disk'}, then go on with: gemmbench run --resume {self.path}"
+            ) from torn.error
+        self._follow()
 
     def close(self) -> None:
         if self._descriptor >= 0:
@@ -92,16 +96,33 @@ class Journal:
     ) -> None:
         self.close()
 
-    def _lock(self) -> None:
+    def _follow(self) -> None:
+        """What is written to a removed file is lost when it is closed: see that it is still there.
+
+        After each line and not before it, so that the last one is seen to, too.
+        """
+        was, now_at = self.path, durable.whereabouts(self._descriptor, self.path)
+        if now_at == was:
+            return
+        if now_at is not None:
+            self.path = now_at
+            warnings.warn(f"{was} was moved: the run goes on in {now_at}", MovedWarning, 3)
+            return
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            descriptor, self.path = durable.rescue(self._descriptor, was)
         except OSError as error:
-            if error.errno == errno.EWOULDBLOCK:
-                self.close()
-                raise GemmbenchError(
-                    f"{self.path} is being written by another run: wait for it, or end it"
-                ) from None
-            # A file system without locks takes no second writer's word for it: go on without.
+            reason, _ = _told(error)
+            raise GemmbenchError(
+                f"{was} was removed while the run went on, and cannot be written anew: {reason}; "
+                "start a new run, in another folder with --out"
+            ) from error
+        os.close(self._descriptor)
+        self._descriptor = descriptor
+        warnings.warn(
+            f"{was} was removed while the run went on: all of it is now in {self.path}",
+            MovedWarning,
+            3,
+        )
 
     def _mend(self) -> None:
         """Drop a partial last line; give a whole one that lost its newline the newline back."""
@@ -153,10 +174,19 @@ def keep_samples(record: Record) -> Record:
 
 
 def _kept(turn: Turn, keep: bool) -> Turn:
-    samples = turn.samples_ns if keep else None
-    if samples is not None and len(samples) > KEPT_SAMPLES:
-        samples = tuple(samples[index] for index in _spread(range(len(samples)), KEPT_SAMPLES))
-    return turn if samples is turn.samples_ns else replace(turn, samples_ns=samples)
+    samples = turn.samples_ns
+    if samples is None:
+        return turn
+    if not keep:
+        return replace(turn, samples_ns=None, disturbed_at=())
+    if len(samples) <= KEPT_SAMPLES:
+        return turn
+    places = _spread(range(len(samples)), KEPT_SAMPLES)
+    return replace(
+        turn,
+        samples_ns=tuple(samples[place] for place in places),
+        disturbed_at=tuple(i for i, place in enumerate(places) if place in turn.disturbed_at),
+    )
 
 
 def _spread(items: "range | list[int]", size: int) -> list[int]:
@@ -166,9 +196,9 @@ def _spread(items: "range | list[int]", size: int) -> list[int]:
 
 def _encode(line: Line) -> bytes:
     try:
-        return _ENCODER.encode(line)
+        return _ENCODER.encode(line) + b"\n"
     except UnicodeEncodeError:  # bytes that were no UTF-8, of an environment variable or a path
-        return _ENCODER.encode(_clean(msgspec.to_builtins(line)))
+        return _ENCODER.encode(_clean(msgspec.to_builtins(line))) + b"\n"
 
 
 def _clean(value: object) -> object:
@@ -186,32 +216,29 @@ def _plain(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.")[:80] or "unknown"
 
 
-def _sync_folder(folder: Path) -> None:
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
 _REMEDIES = {
-    errno.ENOSPC: "free some space, or choose another folder with --out",
-    errno.EDQUOT: "free some space, or choose another folder with --out",
-    errno.EACCES: "choose a folder that you may write to with --out",
-    errno.EPERM: "choose a folder that you may write to with --out",
-    errno.EROFS: "choose a folder that you may write to with --out",
-    errno.EEXIST: "choose another folder with --out",
-    errno.ENOTDIR: "choose a folder with --out",
-    errno.ENAMETOOLONG: "choose a shorter path with --out",
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
+    errno.EACCES: "choose a folder that you may write to",
+    errno.EPERM: "choose a folder that you may write to",
+    errno.EROFS: "choose a folder that you may write to",
+    errno.ENAMETOOLONG: "choose a shorter path",
 }
 
 
+def _told(error: OSError) -> tuple[str, str]:
+    """(the reason, the remedy, which may be "")"""
+    return error.strerror or type(error).__name__, _REMEDIES.get(error.errno or 0, "")
+
+
 @contextlib.contextmanager
-def _reported(path: Path, verb: str) -> Iterator[None]:
+def _reported(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        remedy = _REMEDIES.get(error.errno or 0, "check the disk, or choose another folder")
-        reason = error.strerror or type(error).__name__
-        raise GemmbenchError(f"cannot {verb} {path}: {reason}; {remedy}") from error
+        reason, remedy = _told(error)
+        either = f"{remedy}, or " if remedy else ""
+        raise GemmbenchError(
+            f"cannot write {path}: {reason}; {either}choose another folder with --out"
+        ) from error

@@ -21,6 +21,7 @@ Source = str | os.PathLike[str]
 _DECODER = msgspec.json.Decoder(Line)
 _BAD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _KNOWN = ("run", "record", "selftest", "end")
+_BEGINNING = b'{"type":"run"'
 
 
 class _Probe(msgspec.Struct):
@@ -86,6 +87,11 @@ def read(path: Source) -> Run:
                     f"line {text.number} begins a second run: it and what follows ({rest} lines) "
                     "was not loaded; keep one run a file"
                 )
+    if missing := len(set(header.plan) - records.keys()):
+        loss.other.append(
+            f"{missing} of {len(header.plan)} planned cases have no record: the run still goes on, "
+            "or was cut short; take it up again with gemmbench run --resume"
+        )
     return Run(
         path=path,
         header=header,
@@ -126,6 +132,8 @@ def is_line(data: bytes) -> bool:
 
 def _expand(source: Source) -> list[Path]:
     path, text = Path(source), os.fspath(source)
+    if "\0" in text:
+        raise GemmbenchError(f"cannot read {text[:200]!r}: no name has a NUL in it")
     try:
         if path.is_dir():
             found = sorted(path.glob("*.jsonl")) + sorted(path.glob("*/*.jsonl"))
@@ -193,9 +201,9 @@ def _header(path: Path, lines: Iterator[_Text]) -> Header:
     try:
         probe = _PROBE.decode(first.data)
     except _BAD:
-        raise GemmbenchError(
-            f"{path} is not a run: its first line is no header; {expected}"
-        ) from None
+        if first.data.startswith(_BEGINNING) and not first.whole:
+            foreign = f"{path} is cut in its header, nothing of it can be loaded: {expected}"
+        raise GemmbenchError(foreign) from None
     if probe.type != "run" or not probe.format:
         raise GemmbenchError(foreign)
     if probe.format[0] > FORMAT[0]:

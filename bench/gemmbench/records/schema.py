@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from gemmbench.timing.method import Timing
-from gemmbench.timing.turn import Turn
+from gemmbench.timing.turn import Count, Turn
 from gemmkernels.device import Device
 
 FORMAT = (1, 0)
@@ -17,7 +17,7 @@ FORMAT = (1, 0)
 
 Status = Literal["ok", "unsupported", "wrong", "failed", "timeout", "interrupted"]
 KEPT_SAMPLES = 200
-Size = Annotated[int, msgspec.Meta(ge=1)]
+Size = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 
 
 class Method(Timing, frozen=True, kw_only=True):
@@ -25,13 +25,14 @@ class Method(Timing, frozen=True, kw_only=True):
 
     data: str
     seed: int
-    threads: int | None = None
+    threads: Count | None = None
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True, tag="run", tag_field="type"):
     """What was measured with, and what was planned. `plan` names every planned case.
 
-    A planned case is `repeat/group/kernel/precision`, as `Record.case` spells it.
+    A planned case is `repeat/group/kernel/precision`, as `Record.case` spells it. `doctor` is why
+    figures from this machine should not be published, one text a fault.
     """
 
     run_id: str
@@ -50,6 +51,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag="run", tag_field="ty
     suites: tuple[str, ...] = ()
     plan: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    doctor: tuple[str, ...] = ()
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,8 +62,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
     exact_by: str
     error: float | None
-    rows: int
-    checks: int = 0
+    rows: Count
+    checks: Count = 0
     bound: str = ""
 
 
@@ -75,7 +77,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, tag="record", tag_field=
     """
 
     group: str
-    repeat: int
+    repeat: Count
     kernel: str
     tier: str
     backend: str
@@ -93,19 +95,19 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, tag="record", tag_field=
     accumulate: str = ""
     reason: str = ""
     launch: str = ""
-    sets: int | None = None
+    sets: Count | None = None
     turns: tuple[Turn, ...] = ()
-    n_samples: int = 0
+    n_samples: Count = 0
     check: Check | None = None
     config: dict[str, int | float | str | bool | None] = {}
     tile: tuple[int, int, int] | None = None
     grid: tuple[int, ...] | None = None
-    splits: int | None = None
+    splits: Count | None = None
     modes: dict[str, str] = {}
     energy_j: float | None = None
     limits: dict[str, float | None] = {}
     warnings: tuple[str, ...] = ()
-    sitting: int = 0
+    sitting: Count = 0
 
     @property
     def case(self) -> str:
@@ -116,7 +118,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, tag="record", tag_field=
 class SelfTest(msgspec.Struct, frozen=True, kw_only=True, tag="selftest", tag_field="type"):
     """The pair of kernels of which one does `work` times the other's: measured once a repeat."""
 
-    repeat: int
+    repeat: Count
     work: float
     less: tuple[Turn, ...]
     more: tuple[Turn, ...]

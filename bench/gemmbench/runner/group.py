@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from gemmbench.runner.messages import (
     Afresh,
@@ -25,7 +25,7 @@ from gemmbench.timing.rounds import rounds
 from gemmbench.timing.turn import Turn
 from gemmbench.verify import Execute, Verifier, WrongError
 from gemmkernels.device import Device
-from gemmkernels.errors import GemmbenchError
+from gemmkernels.errors import GemmbenchError, one_line
 from gemmkernels.kernel import Kernel, Launch
 from gemmkernels.operands import Operands, allocate, copy_inputs, poison, set_bytes
 from gemmkernels.problem import Problem
@@ -59,20 +59,34 @@ class _Sets:
 
 @dataclass(kw_only=True)
 class _Alive:
-    """A case that has passed its trial."""
+    """A case that has passed its trial. `switches`: it sets what it needs, and may leave it so."""
 
     index: int
     subject: Subject
     sets: _Sets
     slow: bool
+    switches: bool
     heard: list[str] = field(default_factory=list)
     error: float = 0.0
     rows: int = 0
     checks: int = 0
 
 
+class Tidy(Protocol):
+    """Undoes what a kernel left behind in its process; says it in words."""
+
+    def __call__(self, *, children: bool) -> tuple[str, ...]: ...
+
+
+def _no_tidying(*, children: bool) -> tuple[str, ...]:  # noqa: ARG001
+    return ()
+
+
 class GroupWork:
-    """Carries out one Work message; every case ends in an Ended message, or with the process."""
+    """Carries out one Work message; every case ends in an Ended message, or with the process.
+
+    `tidy` is called after each part of a case, where nothing is timed.
+    """
 
     def __init__(
         self,
@@ -80,11 +94,14 @@ class GroupWork:
         device: Device,
         kernels: Mapping[str, Kernel],
         send: Callable[[FromWorker], None],
+        *,
+        tidy: Tidy = _no_tidying,
     ) -> None:
         self.message = message
         self.device = device
         self.kernels = kernels
         self.send = send
+        self._tidy = tidy
         self._bench: Bench = make_bench(device, message.timing)
         self._sets: dict[Problem, _Sets] = {}
         self._doing = 0
@@ -183,18 +200,26 @@ class GroupWork:
         """Bind, verify, calibrate, verify the timed launch."""
         case = self.message.cases[index]
         kernel = self.kernels[case.kernel]
-        if reason := kernel.why_not(case.problem, self.device):
-            self._end(index, "unsupported", reason)
-            return None
+        reasons: list[str | None] = []
         found: list[_Alive] = []
         self._do(index, "bind")
         with warnings.catch_warnings(record=True) as heard:
             warnings.simplefilter("always")
-            if not self._guard(index, lambda: found.append(self._bind(index, kernel))):
-                return None
+            asked = self._guard(
+                index, lambda: reasons.append(kernel.why_not(case.problem, self.device))
+            )
+            if asked and reasons[0]:
+                self._end(index, "unsupported", reasons[0])
+            elif asked:
+                self._guard(index, lambda: found.append(self._bind(index, kernel)))
+        told = self._tidy(children=True)
+        if not found:
+            return None
         alive = found[0]
+        if not alive.switches:
+            alive.heard += told
         # A library that changes over to another one says so in a warning, and nowhere else.
-        alive.heard += [str(w.message).splitlines()[0] for w in heard if w.category is UserWarning]
+        alive.heard += [one_line(w.message, 300) for w in heard if w.category is UserWarning]
         return alive
 
     def _bind(self, index: int, kernel: Kernel) -> _Alive:
@@ -203,7 +228,10 @@ class GroupWork:
         verifier = shared.verifier
         verifier.begin()
         began = time.monotonic()
-        launches = [_prepared(kernel.launch(operands), operands) for operands in shared.sets]
+        bound = [kernel.launch(operands) for operands in shared.sets]
+        launches = [
+            _prepared(launch, operands) for launch, operands in zip(bound, shared.sets, strict=True)
+        ]
         setup_s = time.monotonic() - began
         self._do(index, "verify")
         began = time.monotonic()
@@ -221,7 +249,13 @@ class GroupWork:
         verifier.rounding(subject.run_checked, spread=spread)
         if not slow:
             verifier.exact(subject.run_checked, salt=2, spread=spread)
-        alive = _Alive(index=index, subject=subject, sets=shared, slow=slow)
+        alive = _Alive(
+            index=index,
+            subject=subject,
+            sets=shared,
+            slow=slow,
+            switches=bound[0].prepare is not None,
+        )
         self._note(alive)
         if subject.warning():
             alive.heard.append(subject.warning())
@@ -262,9 +296,17 @@ class GroupWork:
             def turner(case: _Alive, fallen: list[int] = fallen) -> Callable[[int], Turn]:
                 def take(number: int) -> Turn:
                     taken: list[Turn] = []
-                    if not self._guard(case.index, lambda: taken.append(case.subject.turn(number))):
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")
+                        came_through = self._guard(
+                            case.index, lambda: taken.append(case.subject.turn(number))
+                        )
+                    told = self._tidy(children=not came_through)
+                    if not came_through:
                         fallen.append(case.index)
                         raise _FellOutError
+                    if not case.switches:
+                        case.heard += told
                     return taken[0]
 
                 return take
@@ -301,8 +343,10 @@ class GroupWork:
         self._do(case.index, "verify again")
         shared.verifier.begin()
         passed = self._guard(case.index, check)
+        told = self._tidy(children=True)
         if passed:
             self._note(case)
+            case.heard += told if not case.switches else ()
         return passed
 
 
@@ -333,8 +377,7 @@ def _reason(error: BaseException) -> str:
     """One line that helps, of whatever was raised."""
     if isinstance(error, GemmbenchError):
         return str(error)
-    text = " ".join(str(error).split())[:300]
-    name = type(error).__name__
+    text, name = one_line(error, 300), one_line(type(error).__name__, 80)
     signs = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "out of memory")
     if isinstance(error, MemoryError) or "OutOfMemory" in name or any(s in text for s in signs):
         return f"out of memory: {text or name}"

@@ -17,7 +17,13 @@ from gemmkernels.errors import GemmbenchError
 
 
 def make_header(
-    request: Request, hello: Hello, plan: Plan, how: Timing, *, suites: tuple[str, ...]
+    request: Request,
+    hello: Hello,
+    plan: Plan,
+    how: Timing,
+    *,
+    suites: tuple[str, ...],
+    doctor: tuple[str, ...] = (),
 ) -> Header:
     """The header of a new run. It names no host, user, serial number or absolute path."""
     device = hello.device
@@ -49,6 +55,7 @@ def make_header(
             for case in group.cases
         ),
         left_out=plan.left_out,
+        doctor=doctor,
     )
 
 

@@ -6,7 +6,14 @@ from gemmbench.devices.target import TelemetryTarget
 from gemmbench.timing.method import Timing
 from gemmbench.timing.turn import Turn
 from gemmkernels.device import Device
+from gemmkernels.kernel import Kernel
 from gemmkernels.problem import Problem
+
+CHANNEL_LOST = 73
+"""The exit code of a worker that cannot speak to its supervisor any more."""
+
+NEXT_CASE = b"\x1e\n"
+"""In what a worker prints: what comes before it is no evidence against the case that begins."""
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -25,8 +32,22 @@ class KernelInfo(msgspec.Struct, frozen=True, kw_only=True):
     kinds: tuple[str, ...]
     precisions: tuple[str, ...]
     base: bool
-    from_file: bool
-    digest: str
+    from_file: bool = False
+    digest: str = ""
+
+    @classmethod
+    def of(cls, kernel: Kernel, *, from_file: bool = False, digest: str = "") -> "KernelInfo":
+        """The description of a kernel, from a file of the user's or the ladder."""
+        return cls(
+            name=kernel.name,
+            tier=kernel.tier,
+            backend=kernel.backend,
+            kinds=kernel.kinds,
+            precisions=kernel.precisions,
+            base=kernel.base,
+            from_file=from_file,
+            digest=digest,
+        )
 
 
 # To the worker.

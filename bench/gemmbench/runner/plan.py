@@ -2,19 +2,21 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from gemmbench.runner.messages import Case, KernelInfo
+from gemmbench.runner.named import named_shapes
 from gemmbench.runner.request import Request
-from gemmbench.suites.reader import Shape, Suite, load_suite
+from gemmbench.suites.reader import Suite, load_suite
+from gemmbench.suites.shapes import Shape
 from gemmbench.timing.method import Timing, timing
 from gemmkernels.device import Device
 from gemmkernels.errors import GemmbenchError, UnknownNameError
 from gemmkernels.operands import check_data, set_bytes
 from gemmkernels.precision import PRECISIONS, precision
-from gemmkernels.problem import Problem, check_layout, parse_shape
+from gemmkernels.problem import Problem, check_layout
 
 DEFAULT_SUITE = "quick"
 
@@ -26,6 +28,11 @@ GUESSED_GFLOPS = {
 
 VERIFY_S = 0.15
 START_S = 4.0
+MAX_REPEATS = 1000
+MAX_THREADS = 100_000
+MAX_CASES = 500_000
+"""Over all repeats. The header names each: at 60 bytes a name that is half of what a line may hold.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +61,7 @@ class Plan:
 
 def chosen_suites(request: Request) -> tuple[Suite, ...]:
     """The suites asked for; `quick` where neither a suite nor a shape is named."""
-    names = request.suites or (() if request.shapes else (DEFAULT_SUITE,))
+    names = request.suites or (() if request.names_shapes else (DEFAULT_SUITE,))
     return tuple(load_suite(name) for name in names)
 
 
@@ -66,11 +73,15 @@ def check_request(request: Request, suites: Sequence[Suite], known: Sequence[str
     """
     for name in request.precisions:
         precision(name)
-    for text in request.shapes:
-        _shape(text)
+    named_shapes(request)
+    for text in (*request.files, request.device):
+        if not text.isprintable():  # bytes that are no UTF-8 cannot be handed to the worker
+            raise GemmbenchError(f"{text[:200]!r} is no printable text: rename it")
     check_data(request.data)
-    if request.repeats is not None and request.repeats < 1:
-        raise GemmbenchError(f"--repeat {request.repeats} must be 1 or more")
+    if request.repeats is not None and not 1 <= request.repeats <= MAX_REPEATS:
+        raise GemmbenchError(f"--repeat {request.repeats} must lie in 1 … {MAX_REPEATS}")
+    if request.threads is not None and request.threads > MAX_THREADS:
+        raise GemmbenchError(f"--threads {request.threads:.3g} is over {MAX_THREADS}")
     if request.layout is not None:
         check_layout(request.layout)
     wanted = [*request.names]
@@ -80,12 +91,6 @@ def check_request(request: Request, suites: Sequence[Suite], known: Sequence[str
         for name in wanted:
             if name not in known:
                 raise UnknownNameError("kernel", name, known)
-
-
-def _shape(text: str) -> Shape:
-    m, n, k = parse_shape(text)
-    Problem(m=m, n=n, k=k, precision="fp32")
-    return Shape(m=m, n=n, k=k)
 
 
 def group_name(problem: Problem) -> str:
@@ -102,13 +107,13 @@ def wanted_cases(
     precisions are theirs.
     """
     known = {info.name: info for info in kernels}
-    found: dict[tuple[str, Case], None] = {}
+    found: dict[tuple[str, Problem], Problem] = {}
     parts: list[tuple[Sequence[Shape], Sequence[str], Sequence[str]]] = [
         (suite.shapes(device.kind), suite.kernels(device.kind), suite.precisions(device.kind))
         for suite in suites
     ]
-    if request.shapes:
-        parts.append(([_shape(text) for text in request.shapes], (), ()))
+    if request.names_shapes:
+        parts.append(([named.shape for named in named_shapes(request)], (), ()))
     own = [info.name for info in kernels if info.from_file]
     for shapes, suite_kernels, suite_precisions in parts:
         # A file's kernels stand beside the ladder, unless kernels were chosen by name.
@@ -130,26 +135,38 @@ def wanted_cases(
                     if row not in info.precisions and not (named and request.precisions):
                         continue
                     problem = _problem(shape, row, request.layout, device)
-                    found[group_name(problem), Case(kernel=name, problem=problem)] = None
+                    # A case has one name, whatever its shape is called here and there.
+                    key = name, replace(problem, label="")
+                    if key not in found or not found[key].label:
+                        found[key] = problem
     if not found:
         raise GemmbenchError(
             f"nothing to measure on this {device.kind.upper()}: no kernel asked for runs on it in "
             "a precision asked for; see gemmbench list kernels"
         )
-    return list(found)
+    return [
+        (group_name(problem), Case(kernel=name, problem=problem))
+        for (name, _), problem in found.items()
+    ]
+
+
+def usual_layout(row: str, device: Device) -> str:
+    """The layout where none is asked for.
+
+    The libraries of GPUs take fp8, and cuBLASLt int8, only with B stored as N × K, as a linear
+    layer keeps its weights.
+    """
+    narrow = precision(row).is_fp8 or precision(row).is_integer
+    return "nt" if narrow and device.is_gpu else "nn"
 
 
 def _problem(shape: Shape, row: str, layout: str | None, device: Device) -> Problem:
-    # The libraries of GPUs take fp8, and cuBLASLt int8, only with B stored as N × K, as a linear
-    # layer keeps its weights.
-    narrow = precision(row).is_fp8 or precision(row).is_integer
-    usual = "nt" if narrow and device.is_gpu else "nn"
     return Problem(
         m=shape.m,
         n=shape.n,
         k=shape.k,
         batch=shape.batch,
-        layout=layout or shape.layout or usual,
+        layout=layout or shape.layout or usual_layout(row, device),
         precision=row,
         label=shape.label,
     )
@@ -162,11 +179,16 @@ def memory_need(problem: Problem) -> int:
 
 def check_memory(request: Request, cases: Sequence[tuple[str, Case]], device: Device) -> None:
     """A shape named by hand that cannot fit is a mistake. Raises GemmbenchError."""
-    named = {(s.m, s.n, s.k) for s in map(_shape, request.shapes)}
+    options = {
+        (s.m, s.n, s.k, s.batch): named.option
+        for named in named_shapes(request)
+        for s in (named.shape,)
+    }
     for _, case in cases:
-        problem = case.problem
-        if (problem.m, problem.n, problem.k) in named and (reason := too_large(problem, device)):
-            raise GemmbenchError(f"--shape {problem.shape}: {reason}: take a smaller shape")
+        p = case.problem
+        option = options.get((p.m, p.n, p.k, p.batch))
+        if option is not None and (reason := too_large(p, device)):
+            raise GemmbenchError(f"{option}: {p.shape}: {reason}: take a smaller shape")
 
 
 def too_large(problem: Problem, device: Device) -> str | None:
@@ -226,6 +248,11 @@ def make_plan(
         )
         for name, members in grouped.items()
     ]
+    if how.repeats * len(cases) > MAX_CASES:
+        raise GemmbenchError(
+            f"{len(cases)} cases in {how.repeats} repeats are over {MAX_CASES}: name fewer shapes, "
+            "kernels (--kernel) or precisions (--precision)"
+        )
     left_out: Sequence[str] = ()
     start_s = START_S * how.repeats
     if budget_s is not None:

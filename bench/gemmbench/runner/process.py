@@ -2,20 +2,35 @@
 
 import contextlib
 import os
+import re
 import select
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections import deque
+import uuid
+from pathlib import Path
 
 import msgspec
 
-from gemmbench.runner.messages import FromWorker, ToWorker
+from gemmbench.runner.messages import CHANNEL_LOST, NEXT_CASE, FromWorker, ToWorker
 
 KILL_S = 30.0
-TAIL_BYTES = 4096
+TAIL_BYTES = 2**14
+MAX_MESSAGE_BYTES = 2**26
+STACK_S = 0.3
+"""How long a silent worker has to write down where it hangs, before it is killed."""
+
+COOKIE = "GEMMBENCH_WORKER"
+"""In the environment of a worker and of all that it starts, so that nothing of it outlives it."""
+
+_STACK = re.compile(
+    r"^(?:Fatal Python error: [^\n]*\n\s*)?[^\n]*\(most recent call first\):\n((?:  [^\n]*\n?)*)"
+    r"(?:\s*Extension modules: [^\n]*)?",
+    re.MULTILINE,
+)
+_FRAME = re.compile(r'  File "([^"\n]*)", line (\d+) in (\S+)')
 
 
 class WorkerDiedError(Exception):
@@ -35,15 +50,16 @@ class WorkerProcess:
 
     def __init__(self) -> None:
         read_fd, write_fd = os.pipe()
+        self._cookie = f"{COOKIE}={uuid.uuid4().hex}"
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "gemmbench.runner.worker", str(write_fd)],
+                [sys.executable, "-u", "-m", "gemmbench.runner.worker", str(write_fd)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 pass_fds=(write_fd,),
                 start_new_session=True,
-                env=_environment(),
+                env=_environment(self._cookie),
             )
         finally:
             os.close(write_fd)
@@ -51,7 +67,7 @@ class WorkerProcess:
         self._buffer = b""
         self._decoder = msgspec.json.Decoder(FromWorker)
         self._encoder = msgspec.json.Encoder()
-        self._tail: deque[bytes] = deque()
+        self._tail = b""
         self._drain = threading.Thread(target=self._drain_output, daemon=True)
         self._drain.start()
 
@@ -69,19 +85,38 @@ class WorkerProcess:
         while b"\n" not in self._buffer:
             left_s = deadline - time.monotonic()
             if left_s <= 0:
+                self._ask_where()
                 self.kill()
-                raise WorkerDiedError(f"no answer within {timeout_s:g} s", timed_out=True)
+                place = _place(self._said())
+                raise WorkerDiedError(f"no answer within {timeout_s:g} s{place}", timed_out=True)
             ready, _, _ = select.select([self._read_fd], [], [], min(left_s, 0.5))
             if ready:
                 data = os.read(self._read_fd, 1 << 20)
                 if not data:
                     raise WorkerDiedError(self._how_it_died())
                 self._buffer += data
+                if len(self._buffer) > MAX_MESSAGE_BYTES:
+                    raise self._babble("a message over 64 MiB")
             elif self._process.poll() is not None:  # a child of its holds the pipe open
                 raise WorkerDiedError(self._how_it_died())
         line, _, self._buffer = self._buffer.partition(b"\n")
-        message: FromWorker = self._decoder.decode(line)
+        try:
+            message: FromWorker = self._decoder.decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise self._babble(str(error).partition("\n")[0][:120]) from None
         return message
+
+    def _babble(self, what: str) -> WorkerDiedError:
+        """What comes is no message of ours: a kernel has written into the pipe."""
+        self.kill()
+        return WorkerDiedError(f"what came from the worker cannot be read: {what}")
+
+    def _ask_where(self) -> None:
+        """Let the worker write down where it hangs, by the handler that it has for that."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGUSR1)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(STACK_S)
 
     def close(self) -> None:
         """Let it end by itself: there are no more commands."""
@@ -101,6 +136,7 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             raise UnkillableError(f"a worker outlives SIGKILL by {KILL_S:g} s") from None
         finally:
+            _end_strays(self._cookie.encode())
             self._drain.join(1.0)
             for stream in (self._process.stdin, self._process.stdout):
                 if stream is not None:
@@ -113,13 +149,9 @@ class WorkerProcess:
     def _drain_output(self) -> None:
         """Keep the last of what it prints, so that a full pipe never stops it."""
         assert self._process.stdout is not None
-        kept = 0
         with contextlib.suppress(OSError, ValueError):
             while data := os.read(self._process.stdout.fileno(), 1 << 16):
-                self._tail.append(data[-TAIL_BYTES:])
-                kept += len(self._tail[-1])
-                while kept - len(self._tail[0]) >= TAIL_BYTES:
-                    kept -= len(self._tail.popleft())
+                self._tail = (self._tail + data)[-TAIL_BYTES:]
 
     def _how_it_died(self) -> str:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -133,22 +165,64 @@ class WorkerProcess:
                 how = f"killed by signal {-code}"
             if code == -signal.SIGKILL:
                 how += " (out of memory?)"
+        elif code == CHANNEL_LOST:
+            how = "it closed what it did not open: the pipe to the supervisor"
         else:
-            how = f"the worker ended with exit code {code}"
-        said = self._last_line()
-        return f"{how}: {said}" if said else how
+            how = f"it ended its process with exit code {code}"
+        text = self._said()
+        said = _last_line(text)
+        return f"{how}{_place(text)}" + (f": {said}" if said else "")
 
-    def _last_line(self) -> str:
-        text = b"".join(self._tail)[-TAIL_BYTES:].decode(errors="replace")
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return "".join(c if c.isprintable() else " " for c in lines[-1])[:300] if lines else ""
+    def _said(self) -> str:
+        """The last that was printed, since the last case began."""
+        return self._tail.rpartition(NEXT_CASE)[2].decode(errors="replace")
 
 
-def _environment() -> dict[str, str]:
-    """Ours; the worker must find the same packages, wherever they were imported from."""
+def _last_line(text: str) -> str:
+    """The last that it printed, but for the stack that Python writes down as it dies."""
+    lines = [line.strip() for line in _STACK.sub("", text).splitlines() if line.strip()]
+    return "".join(c if c.isprintable() else " " for c in lines[-1])[:300] if lines else ""
+
+
+def _place(text: str) -> str:
+    """` at mine.py:12 in run`: the innermost frame outside libraries of the last stack printed."""
+    stacks = _STACK.findall(text)
+    frames = _FRAME.findall(stacks[-1]) if stacks else []
+    if not frames:
+        return ""
+    own = [frame for frame in frames if not re.search(r"/lib/python3|^<", frame[0])]
+    file, line, function = (own or frames)[0]
+    return f" at {Path(file).name}:{line} in {function}"
+
+
+def _end_strays(cookie: bytes) -> None:
+    """End what a kernel has started and put out of our reach, by a session of its own."""
+    for _ in range(5):  # one may start another while we look
+        found = False
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if cookie in (folder / "environ").read_bytes():
+                    os.kill(int(folder.name), signal.SIGKILL)
+                    found = True
+        if not found:
+            return
+        time.sleep(0.01)
+
+
+def _environment(cookie: str) -> dict[str, str]:
+    """Ours; the worker must find the same packages, wherever they were imported from.
+
+    A pool of compiling processes, which torch would keep, is none of a kernel's business.
+    """
     import gemmbench
     import gemmkernels
 
     roots = [os.path.dirname(os.path.dirname(m.__file__ or "")) for m in (gemmbench, gemmkernels)]  # noqa: PTH120
     paths = [*dict.fromkeys(roots), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    name, _, value = cookie.partition("=")
+    return {
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        name: value,
+    }

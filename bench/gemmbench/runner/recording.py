@@ -8,7 +8,11 @@ from gemmbench.records.journal import keep_samples
 from gemmbench.records.schema import Check, Record, Status
 from gemmbench.runner.messages import Bound, Case, Ended, KernelInfo
 from gemmbench.timing.turn import Turn
+from gemmbench.timing.verdict import stalls
 from gemmbench.verify import numerics
+
+STALLS = 0.01
+"""A share of samples that is told; fewer are the machine's own."""
 
 
 @dataclass(kw_only=True)
@@ -83,9 +87,16 @@ def make_record(
         splits=bound.splits if bound else None,
         energy_j=seen.energy_j,
         limits=dict(seen.limits),
-        warnings=ended.warnings if ended else (),
+        warnings=(*(ended.warnings if ended else ()), *_stalls(turns)),
     )
     return keep_samples(record)
+
+
+def _stalls(turns: Sequence[Turn]) -> tuple[str, ...]:
+    share = stalls(turns)
+    if share < STALLS:
+        return ()
+    return (f"{share:.1%} of the samples took over twice the median: it stalls now and then",)
 
 
 @dataclass(frozen=True, kw_only=True)

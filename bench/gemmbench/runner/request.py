@@ -7,12 +7,17 @@ from dataclasses import dataclass
 class Request:
     """The options of `gemmbench run`, checked for form only. None is "as the suite or device says".
 
-    `shapes` are texts MxNxK; `kernels` are names or paths of the user's files; seconds throughout;
-    `target` is a fraction.
+    `shapes` are texts MxNxK; `m`, `n` and `k` values, ranges or lists of them; `shape_files` paths
+    of tables; `kernels` names or paths of the user's files; seconds throughout; `target` is a
+    fraction.
     """
 
     suites: tuple[str, ...] = ()
     shapes: tuple[str, ...] = ()
+    m: str | None = None
+    n: str | None = None
+    k: str | None = None
+    shape_files: tuple[str, ...] = ()
     precisions: tuple[str, ...] = ()
     kernels: tuple[str, ...] = ()
     device: str = "auto"
@@ -34,6 +39,12 @@ class Request:
     def files(self) -> tuple[str, ...]:
         """Those of `kernels` that are files of the user's."""
         return tuple(name for name in self.kernels if is_file(name))
+
+    @property
+    def names_shapes(self) -> bool:
+        """Are shapes asked for beside those of suites?"""
+        ranges = (self.m, self.n, self.k)
+        return bool(self.shapes or self.shape_files) or any(one is not None for one in ranges)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -1,23 +1,35 @@
 """Taking up a run that was cut short, with the options that it was started with."""
 
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 
 import msgspec
 
 from gemmbench.records.reader import Run, read
+from gemmbench.records.schema import Record
 from gemmbench.runner.request import Request, is_file
 from gemmkernels.errors import GemmbenchError
 
-_GIVEN_AGAIN = ("kernels", "suites", "command")
+_GIVEN_AGAIN = ("kernels", "suites", "shape_files", "command")
 _OPTIONS = {
     "shapes": "shape",
+    "shape_files": "shapes",
     "precisions": "precision",
     "max_time_s": "max-time",
     "timeout_s": "timeout",
     "budget_s": "budget",
     "repeats": "repeat",
 }
+
+DEVICE_LOST = "device lost: "
+"""What the reason begins with of a case that failed because the device did, not its kernel."""
+
+
+def finished(record: Record) -> bool:
+    """Does the record stand when its run is taken up again? Otherwise its case is done anew."""
+    lost = record.status == "failed" and record.reason.startswith(DEVICE_LOST)
+    return record.status != "interrupted" and not lost
 
 
 def options_of(request: Request) -> dict[str, object]:
@@ -27,6 +39,7 @@ def options_of(request: Request) -> dict[str, object]:
             request,
             kernels=tuple(_name(text) for text in request.kernels),
             suites=tuple(_name(text) for text in request.suites),
+            shape_files=tuple(Path(text).name for text in request.shape_files),
             command=(),
             out="",
         )
@@ -36,7 +49,13 @@ def options_of(request: Request) -> dict[str, object]:
 
 def command_of(arguments: tuple[str, ...]) -> tuple[str, ...]:
     """A command line without absolute paths: the folders of a machine are nobody's business."""
-    return tuple(_name(text) if text.startswith(("/", "~")) else text for text in arguments)
+    return tuple(_pathless(text) for text in arguments)
+
+
+def _pathless(argument: str) -> str:
+    """The same of `--out=/home/…` and `-k/home/…` as of a path alone."""
+    found = re.fullmatch(r"(-[a-z]|--[a-z-]+=)?([/~].*)", argument, re.DOTALL)
+    return (found[1] or "") + Path(found[2]).name if found else argument
 
 
 def of_run(path: Path, given: Request) -> tuple[Request, Run]:
@@ -60,6 +79,7 @@ def of_run(path: Path, given: Request) -> tuple[Request, Run]:
             request,
             kernels=_again("--kernel", request.kernels, given.kernels),
             suites=_again("--suite", request.suites, given.suites),
+            shape_files=_again("--shapes", request.shape_files, given.shape_files),
         ),
         run,
     )
@@ -75,8 +95,10 @@ def _again(option: str, kept: tuple[str, ...], given: tuple[str, ...]) -> tuple[
         raise GemmbenchError(f"{option} {unknown[0]} was not in that run: leave it out")
     found: list[str] = []
     for name in kept:
-        if not (is_file(name) or name.endswith(".toml")):
+        if option != "--shapes" and not (is_file(name) or name.endswith(".toml")):
             found.append(name)
+        elif name != Path(name).name:  # a run file must not choose what is read or executed
+            raise GemmbenchError(f"{option} {name[:80]!r} is no file's name: that run is damaged")
         elif name in paths:
             found.append(paths[name])
         elif Path(name).exists():

@@ -5,22 +5,22 @@ case that it was at, and a fresh one takes up the rest of the group.
 """
 
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from gemmbench.devices.telemetry import Telemetry
+from gemmbench.doctor.examination import Examination
 from gemmbench.records.journal import Journal
-from gemmbench.records.reader import Run
-from gemmbench.records.schema import Footer, Header, SelfTest
-from gemmbench.runner.header import case_name, check_same, make_header
+from gemmbench.records.reader import Run, read
+from gemmbench.records.schema import Footer, Header, Record, SelfTest, Status
+from gemmbench.runner.crew import Crew, DeviceGoneError
+from gemmbench.runner.header import check_same, make_header
+from gemmbench.runner.ledger import Ledger
 from gemmbench.runner.listener import Listener, Outcome
 from gemmbench.runner.messages import (
     Afresh,
-    Answer,
-    Ask,
     Bound,
     Case,
     DeviceLost,
@@ -29,7 +29,6 @@ from gemmbench.runner.messages import (
     Ended,
     FromWorker,
     Hello,
-    Open,
     Refused,
     TestPair,
     Took,
@@ -46,9 +45,11 @@ from gemmbench.runner.plan import (
     wanted_cases,
     within_budget,
 )
-from gemmbench.runner.process import UnkillableError, WorkerDiedError, WorkerProcess
+from gemmbench.runner.process import UnkillableError, WorkerDiedError
 from gemmbench.runner.recording import Progress, make_record
 from gemmbench.runner.request import Request
+from gemmbench.runner.resume import DEVICE_LOST, finished
+from gemmbench.runner.stopping import Stop
 from gemmbench.suites.reader import Suite
 from gemmbench.timing.method import Timing
 from gemmbench.timing.turn import Turn
@@ -56,12 +57,8 @@ from gemmkernels.errors import GemmbenchError
 from gemmkernels.ladder import LADDER
 from gemmkernels.probes.chain import WORK
 
-START_S = 300.0
-"""A fresh worker imports torch and starts the GPU's runtime; on a cold disk that takes minutes."""
-
-
-class DeviceGoneError(Exception):
-    """A fresh worker cannot use the device any more, or a worker cannot be ended."""
+EXAMINE_S = 5.0
+"""The examination takes a second, and began before the worker: later than that, a driver hangs."""
 
 
 class Supervisor:
@@ -79,15 +76,15 @@ class Supervisor:
         self._listener = listener
         self._verify_only = verify_only
         self._resume = resume
+        self._stop = Stop()
+        self._crew = Crew(request)
+        self._ledger = Ledger(self._stop, listener)
+        self._examination = Examination()
+        self._telemetry = Telemetry()
         self._began = time.monotonic()
-        self._worker: WorkerProcess | None = None
         self._hello: Hello | None = None
-        self._telemetry: Telemetry | None = None
-        self._journal: Journal | None = None
-        self._statuses: Counter[str] = Counter()
-        self._done: set[str] = set()
         self._timed_s = 0.0
-        self._setup_s = 0.0
+        self._compile_s = 0.0
         self._left_s = 0.0
         self._pace = 1.0
         self._sitting = 0
@@ -98,103 +95,113 @@ class Supervisor:
         """Plan, measure, record. Raises GemmbenchError for a mistake of the user's."""
         suites = chosen_suites(self._request)
         check_request(self._request, suites, [kernel.name for kernel in LADDER])
-        interrupted = False
+        with self._stop:
+            outcome = self._carry_out(suites)
+        self._listener.finished(outcome)
+        return outcome
+
+    def _carry_out(self, suites: Sequence[Suite]) -> Outcome:
+        interrupted = ended = False
         try:
-            hello = self._start_worker()
+            self._take_up()
+            if not self._verify_only:
+                self._examination.start()
+            hello = self._hello = self._crew.start()
+            self._telemetry.start(hello.target)
             preset = self._request.preset or next((s.preset for s in suites if s.preset), None)
             how = make_timing(self._request, hello.device, preset or "sustained")
             plan = self._plan(hello, how, suites)
             how = within_budget(self._request, how, plan)
             names = tuple(suite.name for suite in suites)
-            header = make_header(self._request, hello, plan, how, suites=names)
-            self._open_journal(header)
-            self._listener.planned(header, plan, self._journal.path if self._journal else None)
-            for name, case, reason in plan.unsupported:
-                progress = Progress(case=case, status="unsupported", reason=reason)
-                self._record(progress, group=name, repeat=0)
+            header = make_header(
+                self._request, hello, plan, how, suites=names, doctor=self._faults(hello)
+            )
             try:
+                self._open_journal(header)
+                journal = self._ledger.journal
+                self._listener.planned(header, plan, journal.path if journal else None)
+                for name, case, reason in plan.unsupported:
+                    self._end([case], "unsupported", reason, group=name, repeat=0)
                 self._measure(plan, how)
             except KeyboardInterrupt:
                 interrupted = True
                 self._abandon(plan, "interrupted", "stopped by the user")
             except DeviceGoneError as error:
-                self._abandon(plan, "failed", f"device lost: {error}")
+                self._abandon(plan, "failed", f"{DEVICE_LOST}{error}")
+            ended = True
         except KeyboardInterrupt:  # before there was anything to keep
             interrupted = True
         finally:
-            outcome = self._close(interrupted)
-        self._listener.finished(outcome)
+            outcome = self._close(interrupted=interrupted, ended=ended)
         return outcome
+
+    def _faults(self, hello: Hello) -> tuple[str, ...]:
+        found = self._examination.faults(EXAMINE_S, device=hello.device, target=hello.target)
+        return tuple(fault.text for fault in found)
 
     def _plan(self, hello: Hello, how: Timing, suites: Sequence[Suite]) -> Plan:
         cases = wanted_cases(self._request, suites, hello.device, hello.kernels)
         check_memory(self._request, cases, hello.device)
-        answer = self._ask([case for _, case in cases])
         return make_plan(
             cases=cases,
-            reasons=answer.reasons,
+            reasons=self._crew.ask([case for _, case in cases]),
             kernels=hello.kernels,
             device=hello.device,
             how=how,
             budget_s=self._request.budget_s,
         )
 
-    def _ask(self, cases: Sequence[Case]) -> Answer:
-        assert self._worker is not None
-        try:
-            self._worker.send(Ask(cases=tuple(cases)))
-            answer = self._worker.receive(self._request.timeout_s)
-        except WorkerDiedError as error:
-            raise GemmbenchError(
-                f"the worker died while it was asked what it can do: {error}"
-            ) from None
-        if isinstance(answer, Refused):
-            raise GemmbenchError(answer.error)
-        assert isinstance(answer, Answer)
-        return answer
+    def _take_up(self) -> None:
+        """Lock the file of the run that goes on, before anything is spent on it."""
+        if self._resume is None:
+            return
+        path = self._resume.path
+        self._ledger.journal = Journal.resume(path)
+        run = self._resume = read(path)  # again: only from here on can no one else write to it
+        self._ledger.take_up(record for record in run.records if finished(record))
+        if run.footer and not run.warnings and self._ledger.covers(run.header.plan):
+            raise GemmbenchError(f"run {run.header.run_id} is complete: nothing is left to do")
+        self._sitting = 1 + max((record.sitting for record in run.records), default=-1)
 
     def _open_journal(self, header: Header) -> None:
-        if self._verify_only:
-            return
-        if self._resume is None:
-            self._journal = Journal.create(Path(self._request.out), header)
-            return
-        check_same(self._resume.header, header)
-        self._done = {r.case for r in self._resume.records if r.status != "interrupted"}
-        if self._done >= set(header.plan):
-            run_id = self._resume.header.run_id
-            raise GemmbenchError(f"run {run_id} is complete: nothing is left to do")
-        self._sitting = 1 + max((r.sitting for r in self._resume.records), default=-1)
-        self._journal = Journal.resume(Path(self._resume.path))
+        if self._resume is not None:
+            check_same(self._resume.header, header)
+        elif not self._verify_only:
+            with self._stop.held():
+                self._ledger.journal = Journal.create(Path(self._request.out), header)
 
     # Measuring.
 
     def _measure(self, plan: Plan, how: Timing) -> None:
         self._left_s = plan.estimate_s
-        repeats = 1 if self._verify_only else plan.repeats
-        for repeat in range(repeats):
-            todo = [group for group in plan.groups if self._missing(group, repeat)]
+        for repeat in range(self._repeats(plan)):
+            self._repeat_falls(plan, repeat)
+            todo = [group for group in plan.groups if self._ledger.missing(group, repeat)]
             if not todo:
                 continue
-            if repeat > 0 or self._worker is None:
-                self._stop_worker()
-                self._revive()
+            if repeat > 0:
+                self._crew.stop()
             if not self._verify_only:
                 self._test_pair(repeat, how)
             for group in todo:
                 if self._over_budget(group):
-                    for case in self._missing(group, repeat):
-                        progress = Progress(case=case)
-                        progress.end("interrupted", "the time budget was spent")
-                        self._record(progress, group=group.name, repeat=repeat)
+                    left = self._ledger.missing(group, repeat)
+                    reason = "the time budget was spent"
+                    self._end(left, "interrupted", reason, group=group.name, repeat=repeat)
                     continue
                 self._listener.began(repeat, group, self._time_left_s())
                 began = time.monotonic()
                 self._run_group(group, repeat, how)
                 self._learn_pace(group, time.monotonic() - began)
 
-    def _missing(self, group: Group, repeat: int) -> tuple[Case, ...]:
-        return tuple(c for c in group.cases if _name(repeat, group.name, c) not in self._done)
+    def _repeats(self, plan: Plan) -> int:
+        return 1 if self._verify_only else plan.repeats
+
+    def _repeat_falls(self, plan: Plan, repeat: int) -> None:
+        for group in plan.groups:
+            for case in self._ledger.missing(group, repeat):
+                if fall := self._ledger.fall(group, case):
+                    self._end([case], *fall, group=group.name, repeat=repeat)
 
     def _over_budget(self, group: Group) -> bool:
         if self._request.budget_s is None:
@@ -213,20 +220,19 @@ class Supervisor:
         self._pace = 0.5 * self._pace + 0.5 * took_s / max(group.estimate_s, 1e-3)
 
     def _run_group(self, group: Group, repeat: int, how: Timing) -> None:
-        known = [Progress(case=case) for case in self._missing(group, repeat)]
+        known = [Progress(case=case) for case in self._ledger.missing(group, repeat)]
         try:
             while remaining := [progress for progress in known if progress.status is None]:
                 for progress in remaining:
                     progress.bound, progress.turns = None, []
                 self._attempt(remaining, how)
         finally:  # what has ended stays known, also when the user stops the run here
-            for progress in known:
-                if progress.status is not None:
-                    self._record(progress, group=group.name, repeat=repeat)
+            ended = [progress for progress in known if progress.status is not None]
+            self._record(ended, group=group.name, repeat=repeat)
 
     def _attempt(self, remaining: list[Progress], how: Timing) -> None:
         """Let the worker do what remains; a death ends one case, and the caller tries the rest."""
-        worker = self._worker or self._revive()
+        worker = self._crew.present()
         at = remaining[0]
         phase = "start"
         try:
@@ -248,7 +254,7 @@ class Supervisor:
                         raise GemmbenchError(message.error)
                     case DeviceLost():
                         remaining[message.case].end("failed", message.reason)
-                        self._stop_worker()
+                        self._crew.stop()
                         return
                     case Doing():
                         at, phase = remaining[message.case], message.phase
@@ -257,10 +263,10 @@ class Supervisor:
                     case _:
                         self._hear(remaining, message)
         except WorkerDiedError as error:
-            self._worker = None
+            self._crew.died()
             at.end("timeout" if error.timed_out else "failed", f"in {phase}: {error}")
         except UnkillableError as error:
-            self._worker = None
+            self._crew.died()
             at.end("timeout", f"in {phase}: {error}")
             raise DeviceGoneError(str(error)) from None
 
@@ -268,7 +274,7 @@ class Supervisor:
         match message:
             case Bound():
                 remaining[message.case].bound = message
-                self._setup_s += message.setup_s
+                self._compile_s += message.setup_s
             case Took():
                 progress = remaining[message.case]
                 progress.turns.append(message.turn)
@@ -286,8 +292,7 @@ class Supervisor:
                 raise GemmbenchError(f"a worker said {type(message).__name__} out of turn")
 
     def _test_pair(self, repeat: int, how: Timing) -> None:
-        worker = self._worker
-        assert worker is not None
+        worker = self._crew.present()
         turns: tuple[list[Turn], list[Turn]] = ([], [])
         try:
             worker.send(TestPair(timing=how, seed=self._request.seed))
@@ -298,137 +303,81 @@ class Supervisor:
                     turns[message.case].append(message.turn)
                     self._timed_s += timed_s(message.turn)
         except WorkerDiedError:
-            self._worker = None
+            self._crew.died()
             return
-        self._setup_s += message.setup_s
-        result = SelfTest(
-            repeat=repeat,
-            work=WORK,
-            less=tuple(replace(turn, samples_ns=None) for turn in turns[0]),
-            more=tuple(replace(turn, samples_ns=None) for turn in turns[1]),
-        )
-        if self._journal:
-            self._journal.append(result)
-        self._listener.tested(result)
-
-    # Workers.
-
-    def _start_worker(self) -> Hello:
-        began = time.monotonic()
-        worker = WorkerProcess()
-        self._worker = worker
-        try:
-            worker.send(
-                Open(
-                    device=self._request.device,
-                    threads=self._request.threads,
-                    files=self._request.files,
-                )
-            )
-            message = worker.receive(START_S)
-        except WorkerDiedError as error:
-            self._worker = None
-            raise GemmbenchError(f"the worker could not start: {error}") from None
-        if isinstance(message, Refused):
-            self._stop_worker()
-            raise GemmbenchError(message.error)
-        assert isinstance(message, Hello)
-        self._setup_s += time.monotonic() - began
-        if self._hello is None:
-            self._hello = message
-            self._telemetry = Telemetry()
-            self._telemetry.start(message.target)
-        return message
-
-    def _revive(self) -> WorkerProcess:
-        """A fresh worker in the middle of a run: where none can start, the device is gone."""
-        try:
-            self._start_worker()
-        except GemmbenchError as error:
-            raise DeviceGoneError(str(error)) from None
-        assert self._worker is not None
-        return self._worker
-
-    def _stop_worker(self) -> None:
-        worker, self._worker = self._worker, None
-        if worker is not None:
-            try:
-                worker.close()
-            except UnkillableError as error:
-                raise DeviceGoneError(str(error)) from None
+        self._compile_s += message.setup_s
+        less, more = (tuple(replace(turn, samples_ns=None) for turn in one) for one in turns)
+        self._ledger.tested(SelfTest(repeat=repeat, work=WORK, less=less, more=more))
 
     # Records.
 
-    def _record(self, progress: Progress, *, group: str, repeat: int) -> None:
+    def _end(
+        self, cases: Iterable[Case], status: Status, reason: str, *, group: str, repeat: int
+    ) -> None:
+        """Cases that end in one way, all of them without a try."""
+        ended = [Progress(case=case, status=status, reason=reason) for case in cases]
+        self._record(ended, group=group, repeat=repeat)
+
+    def _record(self, ended: Sequence[Progress], *, group: str, repeat: int) -> None:
+        self._ledger.keep([self._made(one, group=group, repeat=repeat) for one in ended])
+
+    def _made(self, progress: Progress, *, group: str, repeat: int) -> Record:
         assert self._hello is not None
-        case = _name(repeat, group, progress.case)
-        if case in self._done:
-            return
-        info = next(i for i in self._hello.kernels if i.name == progress.case.kernel)
-        record = make_record(
+        return make_record(
             progress,
             group=group,
             repeat=repeat,
-            info=info,
+            info=next(i for i in self._hello.kernels if i.name == progress.case.kernel),
             telemetry=self._telemetry,
             encoding=self._hello.device.encoding,
             sitting=self._sitting,
         )
-        if self._journal:
-            self._journal.append(record)
-        self._done.add(case)
-        self._statuses[record.status] += 1
-        self._listener.ended(record)
 
-    def _abandon(self, plan: Plan, status: str, reason: str) -> None:
-        """Every planned case ends in a status: those that nobody came to, in this one."""
-        for repeat in range(1 if self._verify_only else plan.repeats):
-            for group in plan.groups:
-                for case in self._missing(group, repeat):
-                    progress = Progress(case=case)
-                    progress.end(status, reason)  # type: ignore[arg-type]
-                    self._record(progress, group=group.name, repeat=repeat)
+    def _abandon(self, plan: Plan, status: Status, reason: str) -> None:
+        """Every planned case ends in a status: those that nobody came to, in this one, at once."""
+        self._ledger.keep(
+            [
+                self._made(
+                    Progress(case=case, status=status, reason=reason),
+                    group=group.name,
+                    repeat=repeat,
+                )
+                for repeat in range(self._repeats(plan))
+                for group in plan.groups
+                for case in self._ledger.missing(group, repeat)
+            ]
+        )
 
-    def _close(self, interrupted: bool) -> Outcome:
-        worker, self._worker = self._worker, None
-        if worker is not None:
-            _quietly(worker.kill)
-        if self._telemetry is not None:
-            self._telemetry.stop()
-        outcome = Outcome(
-            path=self._journal.path if self._journal else None,
-            statuses=dict(self._statuses),
+    def _close(self, *, interrupted: bool, ended: bool) -> Outcome:
+        """Write the footer of a run that came to its end, then let go of everything.
+
+        In this order: a worker that will not die takes 30 s.
+        """
+        footer = Footer(
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
             wall_s=time.monotonic() - self._began,
             timed_s=self._timed_s,
-            setup_s=self._setup_s,
+            setup_s=self._crew.setup_s + self._compile_s,
+            statuses=dict(self._ledger.statuses),
             interrupted=interrupted,
         )
-        if self._journal:
-            self._journal.append(
-                Footer(
-                    finished=datetime.now(UTC).isoformat(timespec="seconds"),
-                    wall_s=outcome.wall_s,
-                    timed_s=outcome.timed_s,
-                    setup_s=outcome.setup_s,
-                    statuses=outcome.statuses,
-                    interrupted=interrupted,
-                )
-            )
-            self._journal.close()
-        return outcome
+        with self._stop.held():
+            try:
+                self._ledger.close(footer if ended else None)
+            finally:
+                self._crew.kill()
+                self._telemetry.stop()
+                self._examination.stop()
+        return Outcome(
+            path=self._ledger.journal.path if self._ledger.journal else None,
+            statuses=footer.statuses,
+            wall_s=footer.wall_s,
+            timed_s=footer.timed_s,
+            setup_s=footer.setup_s,
+            interrupted=interrupted,
+        )
 
 
 def timed_s(turn: Turn) -> float:
     """Seconds of launches in a turn's timed windows."""
     return sum(turn.samples_ns or ()) * turn.launches / 1e9
-
-
-def _name(repeat: int, group: str, case: Case) -> str:
-    return case_name(repeat, group, case.kernel, case.problem.precision)
-
-
-def _quietly(work: Callable[[], None]) -> None:
-    try:
-        work()
-    except UnkillableError:
-        return

@@ -20,6 +20,19 @@ SLOW_LAUNCH_S = 0.1
 """A launch longer than this is verified on one operand set only."""
 
 
+def take(device: Device) -> None:
+    """Make torch and numba work on that device, a CPU with all the cores that the run uses."""
+    import torch
+
+    if device.is_gpu:
+        torch.cuda.set_device(device.torch_device)
+        return
+    import numba
+
+    torch.set_num_threads(device.units)
+    numba.set_num_threads(min(device.units, numba.config.NUMBA_NUM_THREADS))
+
+
 class Bench(Protocol):
     """Makes timed subjects of bound kernels."""
 

@@ -5,22 +5,28 @@ input, messages go to the file descriptor. What kernels print goes to standard o
 which the supervisor keeps as evidence of a crash.
 """
 
+import contextlib
 import ctypes
+import faulthandler
 import hashlib
 import os
+import resource
 import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
 import gemmkernels
 from gemmbench.runner.messages import (
+    CHANNEL_LOST,
+    NEXT_CASE,
     Answer,
     Ask,
+    Doing,
     Done,
     FromWorker,
     Hello,
@@ -36,23 +42,39 @@ from gemmkernels.device import Device
 from gemmkernels.errors import GemmbenchError
 from gemmkernels.kernel import Kernel
 
+if TYPE_CHECKING:
+    from gemmbench.runner.clean import CleanSlate
+
 PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
 
 
 class Channel:
-    """Messages to the supervisor; a closed one means that it is gone, and so are we."""
+    """Messages to the supervisor; a closed one means that it is gone, and so are we.
 
-    def __init__(self, descriptor: int) -> None:
+    `output` is where what is printed goes: it is marked as another case begins.
+    """
+
+    def __init__(self, descriptor: int, output: int) -> None:
         self._descriptor = descriptor
+        self._output = output
+        self._case = -1
         self._encoder = msgspec.json.Encoder()
+        self._process = os.getpid()
 
     def send(self, message: FromWorker) -> None:
+        if os.getpid() != self._process:  # a kernel forked, and its child came back to us
+            os._exit(0)
+        if isinstance(message, Doing) and message.case != self._case:
+            self._case = message.case
+            with contextlib.suppress(OSError):
+                os.write(self._output, NEXT_CASE)
         data = self._encoder.encode(message) + b"\n"
         try:
             while data:
                 data = data[os.write(self._descriptor, data) :]
         except OSError:
-            os._exit(3)
+            os._exit(CHANNEL_LOST)
 
 
 def _digest(files: Iterable[Path]) -> str:
@@ -63,55 +85,39 @@ def _digest(files: Iterable[Path]) -> str:
     return found.hexdigest()[:16]
 
 
-def _describe(kernel: Kernel, *, digest: str, from_file: bool) -> KernelInfo:
-    return KernelInfo(
-        name=kernel.name,
-        tier=kernel.tier,
-        backend=kernel.backend,
-        kinds=kernel.kinds,
-        precisions=kernel.precisions,
-        base=kernel.base,
-        from_file=from_file,
-        digest=digest,
-    )
-
-
 class Worker:
     """One device and the kernels for it."""
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self.device: Device | None = None
+        self.slate: CleanSlate
         self.kernels: dict[str, Kernel] = {}
 
     def open(self, message: Open, began: float) -> None:
         from gemmbench.devices.detect import detect, telemetry_target
         from gemmbench.devices.software import environment, host, software
+        from gemmbench.runner.clean import CleanSlate
+        from gemmbench.runner.turners import take
         from gemmkernels.ladder import LADDER
         from gemmkernels.userfile import load_file
 
         device = detect(message.device, threads=message.threads)
-        import torch
-
-        if device.is_gpu:
-            torch.cuda.set_device(device.torch_device)
-        else:
-            torch.set_num_threads(device.units)
-            import numba
-
-            numba.set_num_threads(min(device.units, numba.config.NUMBA_NUM_THREADS))
+        take(device)
+        self.slate = CleanSlate(gpu=device.is_gpu)
         self.kernels = {kernel.name: kernel for kernel in LADDER}
         package = Path(gemmkernels.__file__).parent
         shipped = _digest(package.rglob("*.py"))
-        infos = [_describe(kernel, digest=shipped, from_file=False) for kernel in LADDER]
+        infos = [KernelInfo.of(kernel, digest=shipped) for kernel in LADDER]
         own = [(kernel, Path(path)) for path in message.files for kernel in load_file(path)]
         for kernel, path in own:
-            infos.append(_describe(kernel, digest=_digest([path]), from_file=True))
+            infos.append(KernelInfo.of(kernel, digest=_digest([path]), from_file=True))
             if kernel.name in self.kernels:
                 raise GemmbenchError(
                     f"two kernels are called {kernel.name!r}: give each a name of its own"
                 )
             self.kernels[kernel.name] = kernel
+        self.slate.restore()
         self.device = device
         self.channel.send(
             Hello(
@@ -127,22 +133,32 @@ class Worker:
 
     def ask(self, message: Ask) -> None:
         assert self.device is not None
-        device = self.device
-        self.channel.send(
-            Answer(
-                reasons=tuple(
-                    self.kernels[case.kernel].why_not(case.problem, device)
-                    for case in message.cases
-                )
-            )
-        )
+        reasons: list[str | None] = []
+        for case in message.cases:
+            reason = None
+            # What a user's `needs` raises, it raises again as the case is tried: that case fails.
+            with contextlib.suppress(Exception):
+                reason = self.kernels[case.kernel].why_not(case.problem, self.device)
+            reasons.append(reason)
+        self.slate.restore()
+        self.channel.send(Answer(reasons=tuple(reasons)))
 
     def work(self, message: Work) -> None:
         from gemmbench.runner.group import GroupWork
 
         assert self.device is not None
-        GroupWork(message, self.device, self.kernels, self.channel.send).run()
+        work = GroupWork(message, self.device, self.kernels, self.channel.send, tidy=self.tidy)
+        work.run()
         self.channel.send(Done())
+
+    def tidy(self, *, children: bool) -> tuple[str, ...]:
+        """Undo what a kernel left behind; in words for its record."""
+        from gemmbench.runner.clean import end_children
+
+        told = [f"changed {name}, and left it so: set back" for name in self.slate.restore()]
+        if children and (ended := end_children()):
+            told.append(f"left {ended} process(es) running: ended")
+        return tuple(told)
 
     def test_pair(self, message: TestPair) -> None:
         from gemmbench.runner.turners import make_turners_of_pair
@@ -176,8 +192,17 @@ def _commands(stream: BinaryIO) -> Iterator[ToWorker]:
 def main() -> None:
     began = time.monotonic()
     # Linux: a killed supervisor takes a worker along that hangs in a kernel, and says nothing.
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    channel = Channel(int(sys.argv[1]))
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1)  # what a kernel's children start is ours to end
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    with contextlib.suppress(OSError):  # where memory runs out, this process is to go first
+        Path("/proc/self/oom_score_adj").write_text("500")
+    # Where it crashed, or hangs when the supervisor asks by this signal, is the reason that helps.
+    evidence = os.dup(2)  # a kernel may close its standard error
+    channel = Channel(int(sys.argv[1]), evidence)
+    faulthandler.enable(evidence, all_threads=False)
+    faulthandler.register(signal.SIGUSR1, evidence, all_threads=False)
     commands = os.fdopen(os.dup(0), "rb", buffering=0)
     with Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)  # a kernel that reads input must not eat our commands

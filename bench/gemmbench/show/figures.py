@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 PANELS = 3
 """A ladder shows its largest shapes, at most so many."""
 
+MARKS = 300
+"""More bars or lines can't be read, and take minutes to draw."""
+
 NAME = 40
 """Longer names of kernels are cut."""
 
@@ -68,6 +71,7 @@ def ladder(rows: "pd.DataFrame") -> "Figure":
         for name in kernels
     }
     bars = sum(slots.values())
+    _readable(bars, "bars")
     inch = max(0.11, min(0.24, 12 / max(1, bars)))
     name_in = CHARACTER_IN * min(NAME, max(map(len, kernels)))
     width = max(6.5, name_in + 3.4 * len(shapes))
@@ -102,6 +106,7 @@ def sweep(rows: "pd.DataFrame") -> "Figure":
     precisions = list(dict.fromkeys(shown["precision"]))
     rungs = {row.kernel: rung(row.kernel, row.tier) for row in rows_of(shown, ("kernel", "tier"))}
     kernels = sorted(rungs, key=rungs.__getitem__)
+    _readable(len(kernels) * len(precisions), "lines")
     shipped = tuple(kernel.name for kernel in LADDER)
     own = tuple(name for name in kernels if name not in shipped)
     looks = {name: look(_place(name, shipped + own)) for name in kernels}
@@ -144,6 +149,13 @@ def _one_run(rows: "pd.DataFrame", what: str) -> None:
     if rows["run_id"].nunique() > 1:
         raise GemmbenchError(
             f"a figure is of one run, these are {rows['run_id'].nunique()}: name one"
+        )
+
+
+def _readable(count: int, what: str) -> None:
+    if count > MARKS:
+        raise GemmbenchError(
+            f"{count} {what} are too many to draw, {MARKS} at most: measure fewer kernels at once"
         )
 
 

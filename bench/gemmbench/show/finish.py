@@ -8,6 +8,7 @@ from gemmbench.records.frame import load
 from gemmbench.show import figures, results
 from gemmbench.show.style import save
 from gemmbench.show.tables import echo
+from gemmbench.show.text import printable
 from gemmkernels.errors import GemmbenchError
 
 
@@ -27,13 +28,13 @@ def finish(path: Path, *, timed_share: float, cut_short: bool = False) -> None:
     words = df["status"].mask(df["verdict"].eq("contended"), "contended")
     print(", ".join(f"{count} {word}" for word, count in words.value_counts().items()), end="; ")
     print(f"{100 * timed_share:.0f}% of the time, imports and compiling apart, was timed launches")
-    print(f"run:  {path}")
+    print(f"run:  {printable(path)}")
     if cut_short:
-        print(f"It was cut short. Go on with: gemmbench run --resume {path}")
+        print(f"It was cut short. Go on with: gemmbench run --resume {printable(path)}")
         return
     try:
         pictures = save(figures.ladder(rows), path.with_name(f"{path.stem}-ladder"))
     except GemmbenchError as error:
         print(f"plot: none ({error})")
         return
-    print(f"plot: {pictures[0]}, {pictures[1].suffix[1:]}")
+    print(f"plot: {printable(pictures[0])}, {pictures[1].suffix[1:]}")

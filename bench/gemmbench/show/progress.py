@@ -10,6 +10,7 @@ from rich.text import Text
 from gemmbench.records.schema import Header, Record, SelfTest
 from gemmbench.runner.listener import Outcome
 from gemmbench.runner.plan import Group, Plan
+from gemmbench.show.diagnosis import unfit
 from gemmbench.show.text import digits, duration, printable, shape
 from gemmbench.timing.statistics import estimate
 from gemmbench.timing.turn import Turn
@@ -30,10 +31,17 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-class Quiet:
-    """Says nothing."""
+UNSUPPORTED = 6
+"""A suite of batches has hundreds of unsupported cases, known before anything runs: so many are
+told."""
 
-    def planned(self, header: Header, plan: Plan, path: object) -> None: ...
+
+class Quiet:
+    """Says nothing but that figures from this machine should not be published."""
+
+    def planned(self, header: Header, plan: Plan, path: object) -> None:
+        if header.doctor:
+            print(f"gemmbench: {unfit(header.doctor)}", file=sys.stderr)
 
     def began(self, repeat: int, group: Group, left_s: float) -> None: ...
 
@@ -62,6 +70,7 @@ class Progress(Quiet):
         self._left_s = 0.0
         self._best: dict[str, tuple[float, str]] = {}
         self._rounds = 0
+        self._unsupported = 0
 
     def planned(self, header: Header, plan: Plan, path: object) -> None:
         cases = sum(len(group.cases) for group in plan.groups)
@@ -79,6 +88,8 @@ class Progress(Quiet):
                 f"{size}, preset {how.preset}: operands {how.cache}, launched by {how.launch}, "
                 f"data {how.data}; about {span(plan.estimate_s)}"
             )
+        if header.doctor:
+            self._say(unfit(header.doctor))
         if plan.left_out:
             self._say(f"left out to fit the budget: {', '.join(map(printable, plan.left_out))}")
         if self._console.is_terminal:
@@ -86,6 +97,7 @@ class Progress(Quiet):
             self._live.start()
 
     def began(self, repeat: int, group: Group, left_s: float) -> None:
+        self._tell_unsupported()
         turn = f"repeat {repeat + 1}/{self._repeats}, " if self._repeats > 1 else ""
         self._place, self._left_s, self._rounds = f"{turn}{group.name}", left_s, 0
         if self._live is None:
@@ -107,6 +119,10 @@ class Progress(Quiet):
         what = f"{record.kernel:<20} {record.precision:<9} {where:<16}"
         if record.status == "interrupted":
             return  # those that nobody came to are counted at the end
+        if record.status == "unsupported":
+            self._unsupported += 1
+            if self._unsupported > UNSUPPORTED:
+                return
         if record.status != "ok":
             self._say(f"  {what}  {record.status}: {record.reason}")
             return
@@ -122,6 +138,7 @@ class Progress(Quiet):
             self._best[record.precision] = (rate, record.kernel)
 
     def finished(self, outcome: Outcome) -> None:
+        self._tell_unsupported()
         self.close()
 
     def close(self) -> None:
@@ -129,6 +146,11 @@ class Progress(Quiet):
         if self._live is not None:
             self._live.stop()
             self._live = None
+
+    def _tell_unsupported(self) -> None:
+        if self._unsupported > UNSUPPORTED:
+            self._say(f"  … and {self._unsupported - UNSUPPORTED} more that are unsupported")
+        self._unsupported = 0
 
     def _say(self, line: str) -> None:
         self._console.print(Text(printable(line)))

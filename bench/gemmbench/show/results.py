@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REASON = 70
+CAPTION = 500
 SOFTWARE = ("torch", "cuda", "hip", "rocm", "driver", "triton", "numba")
 _BASE = ("base_kernel", "base_precision", "precision")
 _NUMBERS = frozenset(
@@ -42,7 +43,7 @@ def caption(rows: "pd.DataFrame") -> str:
         parts.append(f"cache {one.cache}")
     if one.unsettled:
         parts.append("unsettled")
-    return printable(" · ".join(part for part in parts if part))
+    return printable(" · ".join(printable(part, 80) for part in parts if part), CAPTION)
 
 
 def _run(rows: "pd.DataFrame", unsupported: bool) -> Table:
@@ -58,6 +59,10 @@ def _run(rows: "pd.DataFrame", unsupported: bool) -> Table:
         notes.append(f"speedup over {', '.join(overs)}, paired within each round")
     if shown["impossible"].any():
         notes.append("impossible: over 102% of the dense peak at the measured clock")
+    notes += [
+        f"{printable(row.kernel)} {row.precision} {_problem(row)}: {printable(row.warnings, 200)}"
+        for row in rows_of(shown[shown["warnings"].ne("")])
+    ]
     table = Table(
         title=caption(rows),
         columns=(

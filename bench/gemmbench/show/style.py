@@ -98,8 +98,8 @@ def dress(
     axes: "Axes", *, x: str, y: str, title: str = "", grid: Literal["both", "x"] = "both"
 ) -> None:
     """Labels, a light grid behind, and no frame on the right and above."""
-    axes.set_xlabel(x, fontsize=BODY)
-    axes.set_ylabel(y, fontsize=BODY)
+    axes.set_xlabel(label(x), fontsize=BODY)
+    axes.set_ylabel(label(y), fontsize=BODY)
     if title:
         axes.set_title(label(title), fontsize=BODY, loc="left", fontweight="bold")
     axes.tick_params(labelsize=SMALL)

@@ -32,9 +32,16 @@ _STYLES = {
 }
 
 
+CELL = 200
+LINE = 2000
+
+
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Cells as text. Columns whose heading is in `right` are aligned to the right."""
+    """Cells as text. Columns whose heading is in `right` are aligned to the right.
+
+    Whatever it is made of, nothing in it but text comes to a terminal: all is escaped, and cut.
+    """
 
     title: str = ""
     columns: tuple[str, ...]
@@ -42,10 +49,16 @@ class Table:
     right: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        rows = tuple(tuple(printable(cell, CELL) for cell in row) for row in self.rows)
+        object.__setattr__(self, "rows", rows)
+        object.__setattr__(self, "title", printable(self.title, LINE))
+        object.__setattr__(self, "notes", tuple(printable(note, LINE) for note in self.notes))
+
 
 def listing(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> Table:
     """A table of anything, such as of kernels, suites or devices."""
-    cells = tuple(tuple(printable(cell) for cell in row) for row in rows)
+    cells = tuple(tuple(map(str, row)) for row in rows)
     return Table(title=title, columns=tuple(columns), rows=cells)
 
 

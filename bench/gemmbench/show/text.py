@@ -2,16 +2,14 @@
 
 import math
 
+from gemmkernels.errors import escaped
+
 MANY = 10_000
 
 
 def printable(text: object, limit: int = MANY) -> str:
     """Text with control, bidirectional and unassigned characters escaped, cut at `limit`."""
-    found = str(text)
-    if not found.isprintable():
-        found = "".join(
-            one if one.isprintable() else one.encode("unicode_escape").decode() for one in found
-        )
+    found = escaped(str(text)[: limit + 1])
     return found if len(found) <= limit else found[: limit - 1] + "…"
 
 

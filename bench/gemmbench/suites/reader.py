@@ -3,34 +3,25 @@
 import os
 import re
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
+from gemmbench.suites.files import small_file
+from gemmbench.suites.shapes import MAX_SHAPES, Shape, checked, distinct, shape_of
 from gemmbench.timing.method import PRESETS
 from gemmkernels.errors import GemmbenchError, UnknownNameError
 from gemmkernels.precision import precision
-from gemmkernels.problem import MAX_DIMENSION, Problem, parse_shape
+from gemmkernels.problem import MAX_DIMENSION
 
 Kind = Literal["cpu", "gpu"]
-MAX_BYTES = 2**20
-MAX_SHAPES = 10_000
 _FOLDER = Path(__file__).parent
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Shape:
-    """One GEMM of a suite, before a precision is chosen. `layout` None leaves it to the plan."""
-
-    m: int
-    n: int
-    k: int
-    batch: int = 1
-    layout: str | None = None
-    label: str = ""
+_DEEP_KEY = re.compile(
+    r"""(?<![\w"'\\-])(?:(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){8}"""
+)
+"""tomllib takes a.a.a… in quadratic time: 50,000 dots took 42 s. Ours need one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,13 +106,18 @@ def load_suite(name_or_path: str | os.PathLike[str]) -> Suite:
         path = _FOLDER / f"{text}.toml"
     else:
         path = Path(text)
-    return parse_suite(_bytes(path), source=path.name, stem=path.stem)
+    data = small_file(path, expected="a suite, *.toml", remedy=f"known: {', '.join(names())}")
+    return parse_suite(data, source=path.name, stem=path.stem)
 
 
 def parse_suite(data: bytes, *, source: str, stem: str = "") -> Suite:
     """A suite from the bytes of a file; `source` names it in errors, `stem` where it does not."""
     try:
-        table = tomllib.loads(data.decode())
+        text = data.decode("utf-8-sig")
+        if deep := _DEEP_KEY.search(text):
+            line = text.count("\n", 0, deep.start()) + 1
+            raise GemmbenchError(f"{source}: line {line} has a key of over 8 parts: no suite has")
+        table = tomllib.loads(text)
     except RecursionError:
         raise GemmbenchError(f"{source} is no TOML that can be read: nested too deeply") from None
     except ValueError as error:  # TOML's, UTF-8's, and integers of thousands of digits
@@ -147,22 +143,6 @@ def parse_suite(data: bytes, *, source: str, stem: str = "") -> Suite:
         cpu=parts["cpu"],
         gpu=parts["gpu"],
     )
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        if path.exists() and not path.is_file():
-            raise GemmbenchError(f"{path} is no regular file: expected a suite, *.toml")
-        with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise GemmbenchError(
-            f"cannot read the suite {str(path)[:200]!r}: {reason}; known: {', '.join(names())}"
-        ) from None
-    if len(data) > MAX_BYTES:
-        raise GemmbenchError(f"{path} is over {MAX_BYTES >> 20} MiB: that is no suite")
-    return data
 
 
 def _check_keys(source: str, table: dict[str, object]) -> None:
@@ -209,7 +189,7 @@ def _part(source: str, kind: str, file: _File) -> _Part:
         except GemmbenchError as error:
             raise _at(source, place, error) from None
     return _Part(
-        shapes=_distinct(shapes),
+        shapes=distinct(shapes),
         kernels=tuple(dict.fromkeys(map(str, kernels))),
         precisions=tuple(dict.fromkeys(map(str, precisions))),
     )
@@ -218,39 +198,11 @@ def _part(source: str, kind: str, file: _File) -> _Part:
 def _shape(source: str, place: str, entry: object) -> Shape:
     try:
         if isinstance(entry, str):
-            batch, star, rest = entry.rpartition("*")
-            m, n, k = parse_shape(rest)
-            if star and not re.fullmatch(r"\s*[0-9]{1,10}\s*", batch):
-                raise GemmbenchError(f"batch {batch[:60]!r} is no whole number: write 8*64x64x64")
-            shape = Shape(m=m, n=n, k=k, batch=int(batch) if star else 1)
-        else:
-            assert isinstance(entry, _ShapeTable)
-            shape = Shape(**msgspec.structs.asdict(entry))
-            if not shape.label.isprintable() or len(shape.label) > 200:
-                raise GemmbenchError(
-                    f"label {shape.label[:60]!r} must be one printable line of up to 200 characters"
-                )
-        Problem(
-            m=shape.m,
-            n=shape.n,
-            k=shape.k,
-            batch=shape.batch,
-            layout="nn" if shape.layout is None else shape.layout[:80],
-            precision="fp32",
-        )
+            return shape_of(entry)
+        assert isinstance(entry, _ShapeTable)
+        return checked(Shape(**msgspec.structs.asdict(entry)))
     except GemmbenchError as error:
         raise _at(source, place, error) from None
-    return shape
-
-
-def _distinct(shapes: Sequence[Shape]) -> tuple[Shape, ...]:
-    """Each geometry once, under the labels of all: measuring it twice would tell nothing more."""
-    found: dict[Shape, list[str]] = {}
-    for shape in shapes:
-        labels = found.setdefault(replace(shape, label=""), [])
-        if shape.label and shape.label not in labels:
-            labels.append(shape.label)
-    return tuple(replace(shape, label="; ".join(labels)) for shape, labels in found.items())
 
 
 def _at(source: str, place: str, error: GemmbenchError) -> GemmbenchError:

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from gemmbench.timing.contention import LostTime
 from gemmbench.timing.host import HostSubject, HostTiming, take_turn
 from gemmbench.timing.rounds import rounds
-from gemmbench.timing.statistics import SYSTEMATIC_FLOOR, estimate, paired_ratio
+from gemmbench.timing.statistics import (
+    FLOOR_BESIDE,
+    SYSTEMATIC_FLOOR,
+    estimate,
+    paired_ratio,
+    with_floor,
+)
 from gemmbench.timing.turn import Turn
 from gemmbench.timing.verdict import Verdict, has_neighbour, too_few, values, verdict
 from gemmkernels.errors import GemmbenchError
@@ -109,7 +115,8 @@ def measure(
 def speedup(slow: Measurement, fast: Measurement) -> Speedup:
     """How many times faster `fast` is than `slow`, from the paired turns of each round.
 
-    Never narrower than ±0.5%. Raises GemmbenchError when the two were not measured together.
+    Never narrower than ±0.5%, beside a neighbour than ±1%. Raises GemmbenchError when the two were
+    not measured together.
     """
     for side in (slow, fast):
         if not isinstance(side, Measurement):
@@ -119,9 +126,11 @@ def speedup(slow: Measurement, fast: Measurement) -> Speedup:
             f"{slow.name} and {fast.name} were not measured together: give both to one measure()"
         )
     found = paired_ratio(values(slow.turns), values(fast.turns))
-    for side in (slow, fast):
-        if too_few(side.turns) or (has_neighbour(side.turns) and not found.half_width <= CLEAR):
-            return Speedup(ratio=math.nan, low=math.nan, high=math.nan, verdict="contended")
+    beside = has_neighbour(slow.turns) or has_neighbour(fast.turns)
+    if too_few(slow.turns) or too_few(fast.turns) or (beside and not found.half_width <= CLEAR):
+        return Speedup(ratio=math.nan, low=math.nan, high=math.nan, verdict="contended")
+    if beside:
+        found = with_floor(found, FLOOR_BESIDE)
     worse = max(slow.verdict, fast.verdict, key=_WORSE.index)
     if worse == "contended":  # the times are, but the ratio could be told all the same
         worse = "noisy"

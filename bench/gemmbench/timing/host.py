@@ -101,12 +101,13 @@ def take_turn(subject: HostSubject, *, number: int, timing: HostTiming, lost: Lo
         if collecting:
             gc.enable()
     share = LOST_SHARE if subject.launch_s < timing.turn_s else LONG_LOST_SHARE
-    clean = [s for s, w in zip(samples, waits, strict=True) if w <= share * s]
+    spoilt = [w > share * s for s, w in zip(samples, waits, strict=True)]
     others_s = None
     if machine and machine_after:
         others_s = (machine_after[0] - machine[0]) / 1e9 - (own_after - own)
         if machine_after[1] - machine[1] > share * sum(samples):
-            clean = []  # ticks of steal time cannot be laid to single samples
+            spoilt = [True] * len(samples)  # ticks of steal time cannot be laid to single samples
+    clean = [s for s, gone in zip(samples, spoilt, strict=True) if not gone]
     per_launch = [round(s / subject.launches, 2) for s in samples]
     return Turn(
         round=number,
@@ -118,6 +119,7 @@ def take_turn(subject: HostSubject, *, number: int, timing: HostTiming, lost: Lo
         disturbed=len(samples) - len(clean),
         median_ns=statistics.median(clean) / subject.launches if clean else None,
         samples_ns=tuple(per_launch),
+        disturbed_at=tuple(index for index, gone in enumerate(spoilt) if gone),
         others_s=others_s,
     )
 

@@ -1,6 +1,12 @@
 """A turn: one stretch of one kernel alone, and what was seen while it ran."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""What a DataFrame's integers hold, also when thousands of them are added up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -8,21 +14,29 @@ class Turn:
     """One turn. Times are nanoseconds per launch, `start_s` and `stop_s` on the monotonic clock.
 
     `median_ns` is over the clean samples, those with no involuntary context switch and no steal
-    time; None when there was none. `disturbed` counts the others. `samples_ns` is None where the
-    journal kept only the median. `others_s` is core time that other processes (and, as steal time,
-    other guests) used in the turn. What could not be seen in the turn's window is None.
+    time; None when there was none. `disturbed` counts the others, and `disturbed_at` are their
+    places in `samples_ns`, which is None where the journal kept only the median. `others_s` is core
+    time that other processes (and, as steal time, other guests) used in the turn. What could not be
+    seen in the turn's window is None.
     """
 
-    round: int
+    round: Count
     start_s: float
     stop_s: float
     settle_s: float
-    launches: int
-    n_samples: int
-    disturbed: int
+    launches: Count
+    n_samples: Count
+    disturbed: Count
     median_ns: float | None
     samples_ns: tuple[float, ...] | None = None
+    disturbed_at: tuple[Count, ...] = ()
     others_s: float | None = None
     clock_mhz: float | None = None
     power_w: float | None = None
     temperature_c: float | None = None
+
+    @property
+    def clean_ns(self) -> tuple[float, ...]:
+        """The undisturbed ones of `samples_ns`; old files do not tell them apart."""
+        spoilt = set(self.disturbed_at)
+        return tuple(one for i, one in enumerate(self.samples_ns or ()) if i not in spoilt)

@@ -44,6 +44,21 @@ def has_neighbour(turns: Sequence[Turn]) -> bool:
     return sum(t.disturbed for t in turns) > LOST_SAMPLES * samples or others > OTHERS * span > 0
 
 
+def stalls(turns: Sequence[Turn]) -> float:
+    """Share of the samples that took over twice their turn's median; 0 beside a neighbour.
+
+    The median hides them, and whoever waits for every launch does not.
+    """
+    if has_neighbour(turns):
+        return 0.0
+    slow = samples = 0
+    for turn in turns:
+        if turn.median_ns is not None:
+            slow += sum(sample > 2 * turn.median_ns for sample in turn.clean_ns)
+            samples += len(turn.clean_ns)
+    return slow / samples if samples else 0.0
+
+
 def too_few(turns: Sequence[Turn]) -> bool:
     """Were so many turns lost to a neighbour that the rest says nothing?
 
