@@ -53,10 +53,13 @@ def ladder(rows: "pd.DataFrame") -> "Figure":
 
     Where the ladder's base ran on some shapes, only those are drawn.
     `rows` are one run's, as `analysis.speedup.ladder` returns them. Raises GemmbenchError if no
-    row has a speedup.
+    row has a speedup over another.
     """
     shown = rows[rows["speedup"].gt(0)]
     _one_run(shown, "speedup")
+    shown = _without_lonely(shown)
+    if shown.empty:
+        raise GemmbenchError("nothing to draw: no kernel has another beside it; see --kind sweep")
     over_base = shown[shown["base_kernel"].isin(rows.loc[rows["base"], "kernel"])]
     is_base = over_base["kernel"].eq(over_base["base_kernel"])
     shown = shown if is_base.all() else over_base
@@ -141,6 +144,16 @@ def sweep(rows: "pd.DataFrame") -> "Figure":
     names = [printable(name, NAME) for name in kernels]
     head(made, f"Rate of {names[0]}" if len(names) == 1 else "Rate over size", lines, names)
     return made
+
+
+def _without_lonely(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """Less the bases that nothing is measured against: a bar of 1.00× alone says nothing."""
+    cases = list(rows_of(rows, ("group", "kernel", "precision")))
+    bases = list(rows_of(rows, ("group", "base_kernel", "base_precision")))
+    is_base = [case == base for case, base in zip(cases, bases, strict=True)]
+    over = {base for base, own in zip(bases, is_base, strict=True) if not own}
+    keep = [not own or case in over for case, own in zip(cases, is_base, strict=True)]
+    return rows[keep]
 
 
 def _one_run(rows: "pd.DataFrame", what: str) -> None:
