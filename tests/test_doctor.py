@@ -287,7 +287,7 @@ def test_the_command_says_what_a_variable_spoils() -> None:
     ("arguments", "message"),
     [
         (("--device", "gpu"), "unknown device 'gpu'"),
-        (("--time", "soon"), "--time 'soon' is no time"),
+        (("--noise", "--time", "soon"), "--time 'soon' is no time"),
         (("--format", "csv"), "unknown format 'csv'"),
     ],
 )

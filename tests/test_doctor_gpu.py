@@ -195,6 +195,30 @@ def test_a_slowdown_seen_once_is_a_change_of_state() -> None:
     assert nvidia(DeviceGetCurrentClocksEventReasons=lambda _: next(bits)).limits == ()
 
 
+def test_a_load_of_before_is_not_one_of_now(tmp_path: Path) -> None:
+    """NVML's figure is of up to the last second, in which another process may have ended."""
+
+    def falling(*values: Any) -> Any:
+        left = list(values)
+        return lambda *_: left.pop(0) if len(left) > 1 else left[0]
+
+    busy, idle = SimpleNamespace(gpu=97), SimpleNamespace(gpu=0)
+    held, free = (SimpleNamespace(used=n * 2**30, total=141 * 10**9) for n in (40, 1))
+    (watched,) = read_nvidia(nvml(DeviceGetUtilizationRates=falling(busy, idle)))
+    assert watched.finish().busy_percent == 0
+    (watched,) = read_nvidia(nvml(DeviceGetMemoryInfo=falling(held, held, free)))
+    assert watched.finish().used_bytes == 2**30
+    assert nvidia(DeviceGetUtilizationRates=falling(idle, busy)).busy_percent == 0  # our own
+    assert nvidia(DeviceGetUtilizationRates=lambda *_: busy).busy_percent == 97
+    amd(tmp_path, gpu_busy_percent="88", mem_info_vram_used="90000000000")
+    (watched,) = read_amd(tmp_path)
+    card = tmp_path / "sys/class/drm/card1/device"
+    (card / "gpu_busy_percent").write_text("1")
+    (card / "mem_info_vram_used").unlink()
+    gpu = watched.finish()  # what is not told again is as it was
+    assert (gpu.busy_percent, gpu.used_bytes) == (1, 90_000_000_000)
+
+
 @pytest.mark.parametrize("how", ["refuses", "is absent"])
 def test_a_driver_that_shows_nothing_is_unknown_never_fine_nor_a_fault(how: str) -> None:
     silent = nvml(**{

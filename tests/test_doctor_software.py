@@ -86,6 +86,12 @@ def test_what_is_measured_is_named() -> None:
         ),
         (
             CUDA,
+            changed(H200, files=("/dev/nvidia3", "/dev/nvidiactl"), container="docker"),
+            {},
+            *("torch sees none", "nvidia-smi"),
+        ),
+        (
+            CUDA,
             changed(H200, nvml_problem="Driver/library version mismatch"),
             {},
             *("driver and library differ", "reboot"),
@@ -169,6 +175,9 @@ def test_signs_are_read_from_files(tmp_path: Path) -> None:
     (tmp_path / "sys/bus/pci/devices/a/class").write_text("0x020000")
     (tmp_path / "sys/bus/pci/devices/b/class").write_text("0x020000")
     assert read_signs(tmp_path).pci == ()
+    for name in ("nvidia3", "nvidia7", "nvidia-uvm"):
+        (tmp_path / "dev" / name).write_text("")
+    assert read_signs(tmp_path).files == ("/dev/nvidia3", "/dev/nvidiactl")
 
 
 def packages(target: TelemetryTarget, **values: Any) -> dict[str, Finding]:

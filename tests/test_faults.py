@@ -13,9 +13,19 @@ import pytest
 
 from gemmbench.records.reader import Run, read
 from gemmbench.records.schema import Record
+from gemmbench.runner import crew
+from gemmbench.runner.process import UnkillableError, WorkerProcess, _last_line, _place
+from gemmbench.runner.request import Request
 from gemmbench.timing.turn import Turn
 from gemmbench.timing.verdict import has_neighbour, stalls
+from gemmkernels.errors import GemmbenchError
 
+STACK = (
+    "Current thread 0x1 [python] (most recent call first):\n"
+    '  File "/lib/python3.11/a.py", line 1 in b\n'
+    '  File "/home/planted.py", line 5 in abort\n\nExtension modules: numpy, torch (total: 2)\n'
+)
+PLACE = " at planted.py:5 in abort"
 TIMEOUT_S = 10
 pytestmark = pytest.mark.xdist_group("faults")  # one run for all of them
 IN_ORDER = ("healthy", *(k.name for k in planted.FAULTY), *(k.name for k in planted.LEAKY))
@@ -66,11 +76,11 @@ def processes_with(text: str) -> list[str]:
 
 
 ENDS = {
-    "raises-in-bind": ("failed", "ValueError: no such tile"),
-    "raises-when-asked": ("failed", "ZeroDivisionError: tiles of nothing"),
-    "raises": ("failed", "RuntimeError: the tile fell off"),
+    "raises-in-bind": ("failed", "ValueError: no such tile at planted.py:"),
+    "raises-when-asked": ("failed", "ZeroDivisionError: tiles of nothing at planted.py:"),
+    "raises": ("failed", "RuntimeError: the tile fell off at planted.py:"),
     "raises-in-turn": ("failed", "RuntimeError: the tile fell off"),
-    "leaves": ("failed", "SystemExit: 0"),
+    "leaves": ("failed", "SystemExit: 0 at planted.py:"),
     "leaves-at-once": ("failed", "in verify: it ended its process with exit code 0"),
     "interrupts": ("failed", "KeyboardInterrupt"),
     "allocates": ("failed", "out of memory: "),
@@ -80,7 +90,7 @@ ENDS = {
     "aborts": ("failed", "in verify: killed by SIGABRT at planted.py:"),
     "aborts-in-turn": ("failed", "in turn: killed by SIGABRT at planted.py:"),
     "segfaults": ("failed", "in verify: killed by SIGSEGV at planted.py:"),
-    "babbles": ("failed", "in verify: what came from the worker cannot be read: "),
+    "babbles": ("failed", "in verify: what came from the worker is no message of ours: "),
     "closes-all": ("failed", "in verify: it closed what it did not open"),
     "hangs": ("timeout", "in verify: no answer within 10 s at planted.py:"),
     "hangs-in-c": ("timeout", "in verify: no answer within 10 s at planted.py:"),
@@ -232,6 +242,85 @@ def test_what_fell_is_not_tried_again_in_the_next_repeat(tmp_path: Path) -> None
         assert ends["wrong", repeat][0] == "wrong"
         again = ends["hangs", repeat][1].startswith("as in repeat 1, not tried again: in verify")
         assert again == (repeat > 0)
+
+
+MINE = """
+import os, torch
+from gemmkernels import Kernel, Launch
+def bind(operands):
+    return Launch(run=lambda: torch.mm(operands.a, operands.b, out=operands.out))
+KERNEL = Kernel(name="mine", tier="library", backend="user", precisions=("fp32",),
+                summary="mine", bind=bind)
+"""
+
+
+def test_a_file_that_changes_while_the_run_goes_on_ends_it(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(MINE + "open(__file__, 'a').write('# changed\\n')\n")
+    done = carry_out(tmp_path / "out", "--kernel", str(mine), "--kernel", "torch", "--repeat", "2")
+    ends = {(r.kernel, r.repeat): (r.status, r.reason) for r in done.run.records}
+    changed = "kernel mine has changed while the run went on"
+    assert ends["mine", 0][0] == ends["torch", 0][0] == "ok"
+    assert ends["mine", 1] == ends["torch", 1] == ("interrupted", changed)
+    assert done.code == 1
+
+
+def test_a_process_that_dies_after_its_cases_takes_none_along(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    bomb = "class Bomb:\n    def __del__(self):\n        os._exit(9)\n"
+    mine.write_text(
+        MINE.replace("def bind(operands):", bomb + "def bind(operands):").replace(
+            "lambda: torch", "lambda bomb=Bomb(): torch"
+        )
+    )
+    done = carry_out(tmp_path / "out", "--kernel", str(mine), "--kernel", "torch")
+    assert {r.kernel: r.status for r in done.run.records} == {"mine": "ok", "torch": "ok"}
+
+
+def test_what_lies_in_the_users_folder_is_not_imported(tmp_path: Path) -> None:
+    (tmp_path / "statistics.py").write_text("raise RuntimeError('mine')\n")
+    (tmp_path / "tiles.py").write_text("SIZE = 3\n")
+    (tmp_path / "mine.py").write_text(MINE + "from tiles import SIZE\n")
+    command = [sys.executable, "-P", "-m", "gemmbench", "verify", "--device", "cpu", "--quiet"]
+    done = subprocess.run(
+        [*command, "--kernel", "./mine.py", "--shape", "16x16x16"],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_worker_that_cannot_be_ended_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> None:
+        raise UnkillableError("a worker outlives SIGKILL by 30 s")
+
+    monkeypatch.setattr(WorkerProcess, "receive", never)
+    mine = crew.Crew(Request(device="cpu"))
+    with pytest.raises(GemmbenchError, match="could not start: a worker outlives"):
+        mine.start()
+    assert mine.worker is None
+
+
+@pytest.mark.parametrize(
+    ("printed", "line", "place"),
+    [
+        ("a\nabout to abort\nFatal Python error: Aborted\n\n" + STACK, "about to abort", PLACE),
+        (STACK, "", PLACE),
+        # A thread of the driver's: Python knows no frame of it.
+        (
+            "Memory access fault by GPU node-4\nFatal Python error: Aborted\n\n"
+            "<no Python frame>\n\nExtension modules: numpy (total: 1)\n",
+            "<no Python frame>",
+            "",
+        ),
+        ("Bad\nFatal Python error: Aborted\n\nExtension modules: numpy (total: 1)\n", "Bad", ""),
+        ("x" * 20_000, "x" * 300, ""),
+    ],
+)
+def test_what_a_dying_process_printed_is_told_apart(printed: str, line: str, place: str) -> None:
+    assert (_last_line(printed), _place(printed)) == (line, place)
 
 
 def test_a_file_that_crashes_as_it_is_loaded_is_a_mistake(tmp_path: Path) -> None:

@@ -2,11 +2,15 @@
 
 import contextlib
 import math
+import time
+import warnings
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 
 from gemmbench.timing.gpu import GpuClock, GpuTiming, first_steady
+from gemmkernels.errors import GemmbenchError
 from gemmkernels.kernel import Launch
 
 
@@ -20,6 +24,7 @@ class FakeCuda:
         self.log: list[str] = []
         self.capturing: list[float] | None = None
         self.capture_fails = capture_fails
+        self.elsewhere_until = 0.0  # when another stream's work will have ended
         fake = self
 
         class Event:
@@ -64,6 +69,8 @@ class FakeCuda:
         self.captures += 1
         yield
         graph.work, self.capturing = self.capturing, None  # type: ignore[attr-defined]
+        if not graph.work:  # type: ignore[attr-defined]
+            warnings.warn("The CUDA Graph is empty. This usually means that ...", stacklevel=2)
 
     def launch(self, seconds: float | Callable[[], float]) -> Launch:
         def run() -> None:
@@ -76,8 +83,19 @@ class FakeCuda:
 
         return Launch(run=run)
 
+    def launch_elsewhere(self, seconds: float, *, host_s: float = 4e-6) -> Launch:
+        """On a stream of its own, which no event of the clock's sees."""
+
+        def run() -> None:
+            if self.capturing is None:
+                self.now += host_s
+                self.elsewhere_until = max(self.elsewhere_until, self.now) + seconds
+
+        return Launch(run=run)
+
     def synchronize(self) -> None:
         self.log.append("synchronize")
+        self.now = max(self.now, self.elsewhere_until)
 
     def _sleep(self, cycles: int) -> None:
         self.log.append("spin")
@@ -285,3 +303,69 @@ def test_prepare_is_called_before_every_turn_and_run() -> None:
     clock.take_turn(subject, 0)
     subject.run_all()
     assert len(prepared) == 3
+
+
+def host_in_device_time(monkeypatch: pytest.MonkeyPatch, cuda: FakeCuda) -> None:
+    """The host's clock is the device's: a call that waits for the device is seen to wait."""
+    host = SimpleNamespace(perf_counter=lambda: cuda.now, monotonic=time.monotonic)
+    monkeypatch.setattr("gemmbench.timing.gpu.time", host)
+
+
+@pytest.mark.parametrize("launch", ["graph", "stream"])
+@pytest.mark.parametrize("seconds", [2e-5, 1e-3, 0.5])
+def test_work_on_a_stream_of_its_own_is_refused(
+    monkeypatch: pytest.MonkeyPatch, launch: str, seconds: float
+) -> None:
+    cuda = FakeCuda()
+    host_in_device_time(monkeypatch, cuda)
+    subject = GpuClock(timing_of(launch), cuda=cuda).subject([cuda.launch_elsewhere(seconds)])
+    with pytest.raises(GemmbenchError, match=r"stream of its own: launch on torch.cuda.current_s"):
+        subject.calibrate()
+
+
+def test_work_that_was_there_before_is_not_the_kernel_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = FakeCuda()
+    host_in_device_time(monkeypatch, cuda)
+    cuda.elsewhere_until = 3.0  # inputs that are being filled on the default stream
+    subject = GpuClock(timing_of("stream"), cuda=cuda).subject([cuda.launch(1e-3)])
+    subject.calibrate()
+    assert subject.launch_s == pytest.approx(1e-3)
+    assert cuda.log.index("synchronize") < cuda.log.index("event")
+
+
+def test_a_host_that_is_held_up_once_is_no_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = FakeCuda()
+    host_in_device_time(monkeypatch, cuda)
+    held_up = [0.0, 1.0]  # the wait before the first sample, and the one after it
+
+    def synchronize() -> None:
+        cuda.now += held_up.pop(0) if held_up else 0.0
+
+    monkeypatch.setattr(cuda, "synchronize", synchronize)
+    subject = GpuClock(timing_of("stream"), cuda=cuda).subject([cuda.launch(1e-2)])
+    subject.calibrate()
+    assert not held_up
+    assert subject.launch_s == pytest.approx(1e-2)
+
+
+def test_an_empty_graph_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes no longer than its launch is done when the host looks: the graph tells."""
+    cuda = FakeCuda()
+    host_in_device_time(monkeypatch, cuda)
+    subject = GpuClock(timing_of("graph"), cuda=cuda).subject([cuda.launch_elsewhere(3e-6)])
+    with pytest.raises(GemmbenchError, match=r"graph is empty: launch on torch.cuda.current_s"):
+        subject.calibrate()
+
+
+def test_other_warnings_of_a_capture_are_heard() -> None:
+    cuda = FakeCuda()
+
+    def run() -> None:
+        if cuda.capturing is not None:
+            warnings.warn("another library is used", stacklevel=1)
+        cuda.launch(1e-2).run()
+
+    subject = GpuClock(timing_of("graph"), cuda=cuda).subject([Launch(run=run)])
+    with pytest.warns(UserWarning, match="another library"):
+        subject.calibrate()
+    assert subject.mode == "graph"

@@ -161,6 +161,28 @@ def test_lines_of_which_nobody_knows_the_fate_do_not_count(
         assert journal.path.read_bytes() == whole
 
 
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [(errno.EROFS, "copy it into"), (errno.ENOSPC, "free some space, or copy it into")],
+)
+def test_what_cannot_be_resumed_has_a_remedy_that_resume_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str
+) -> None:
+    with Journal.create(tmp_path, header()) as journal:
+        path = journal.path
+
+    def refuse(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("gemmbench.records.journal.os.open", refuse)
+    with pytest.raises(GemmbenchError) as seen:
+        Journal.resume(path)
+    assert str(seen.value) == (
+        f"cannot write {path}: {os.strerror(number)}; {remedy} a folder that you may write to, "
+        "and resume that"
+    )
+
+
 def test_a_header_that_does_not_fit_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

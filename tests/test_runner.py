@@ -213,6 +213,24 @@ def _alive(pid: int) -> bool:
     return state != "Z" and os.path.exists(f"/proc/{pid}")  # noqa: PTH110
 
 
+def test_what_the_budget_leaves_out_is_no_failure() -> None:
+    def ended(beyond: int, **statuses: int) -> Outcome:
+        return Outcome(
+            path=None,
+            statuses=statuses,
+            wall_s=1.0,
+            timed_s=0.5,
+            setup_s=0.0,
+            interrupted=False,
+            beyond_budget=beyond,
+        )
+
+    assert ended(2, ok=1, interrupted=2).exit_code == 0
+    assert ended(1, ok=1, interrupted=2).exit_code == 1
+    assert ended(2, ok=1, interrupted=2, wrong=1).exit_code == 1
+    assert ended(0, ok=1, unsupported=1).exit_code == 0
+
+
 # Plans.
 
 

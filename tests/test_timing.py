@@ -422,12 +422,37 @@ def test_beside_a_neighbour_a_ratio_is_claimed_to_one_percent() -> None:
         {"functions": {"a": 3}},
         {"functions": {"a": work}, "target": 0},
         {"functions": {"a": work}, "max_time_s": math.nan},
-        {"functions": {"a": work}, "device": "tpu"},
+        {"functions": {"a": work}, "device": "cuda:999"},
     ],
 )
 def test_measure_refuses_nonsense(arguments: dict[str, object]) -> None:
     with pytest.raises(GemmbenchError):
         gemmbench.measure(**arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("device", ["tpu", "cudafoo", "cuda:", "cuda:99999999999", "cuda:0\n", 0])
+def test_measure_knows_its_devices_by_name(device: object) -> None:
+    with pytest.raises(GemmbenchError, match="is none of cpu, cuda, cuda:0, …: give one of these"):
+        gemmbench.measure({"a": work}, device=device)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:0"])
+def test_a_gpu_that_torch_cannot_use_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    import torch
+
+    def refuse() -> None:
+        raise AssertionError("Torch not compiled with CUDA enabled")
+
+    monkeypatch.setattr(torch.cuda, "init", refuse)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(GemmbenchError) as seen:
+        gemmbench.measure({"a": work}, device=device)
+    assert str(seen.value) == (
+        f"device '{device}': torch sees 0 GPUs, and cannot use this one: Torch not compiled with "
+        "CUDA enabled: see gemmbench doctor, or give device='cpu'"
+    )
 
 
 def test_what_a_function_raises_is_passed_on() -> None:

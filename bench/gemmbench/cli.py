@@ -71,9 +71,18 @@ _WHAT = (
     click.option("--timeout", default="120", metavar="S", help="Silence that ends a case. [120]"),
     click.option("--quiet", "-q", is_flag=True, help="No progress."),
 )
-_FORMAT = click.option(
-    "--format", "-f", "form", default="table", metavar="FORM", help="table, markdown, csv, json."
-)
+
+
+def _format(*known: str) -> Callable[[Command], Command]:
+    """The option --format of a command that knows these."""
+    return click.option(
+        *("--format", "-f", "form"),
+        default="table",
+        metavar="FORM",
+        help=f"{', '.join(known)}. [table]",
+    )
+
+
 _RUNS = click.argument("runs", nargs=-1, required=True, metavar="RUN…")
 
 
@@ -135,7 +144,11 @@ def run(
         if outcome.path is not None:
             from gemmbench.show.finish import finish
 
-            finish(outcome.path, timed_share=outcome.timed_share, cut_short=outcome.interrupted)
+            try:
+                finish(outcome.path, timed_share=outcome.timed_share, cut_short=outcome.interrupted)
+            except KeyboardInterrupt:
+                click.echo(f"run:  {outcome.path}")
+                raise
         return outcome.exit_code
 
     _exit(work)
@@ -173,7 +186,7 @@ def verify(*, seeds: int, timeout: str, quiet: bool, **options: Any) -> None:
 
 @app.command("list", epilog="Example: gemmbench list kernels")
 @click.argument("what", metavar="kernels|suites|devices|precisions")
-@_FORMAT
+@_format("table", "markdown")
 def list_(what: str, form: str) -> None:
     """List what there is; devices are those with a spec sheet."""
 
@@ -189,7 +202,7 @@ def list_(what: str, form: str) -> None:
 
 @app.command(epilog="Example: gemmbench show results/local --format markdown")
 @_RUNS
-@_FORMAT
+@_format("table", "markdown", "csv", "json")
 @click.option("--unsupported", is_flag=True, help="Also what could not be done, and why.")
 def show(runs: tuple[str, ...], form: str, unsupported: bool) -> None:
     """Show every record of one or more runs: files, folders or patterns."""
@@ -261,7 +274,7 @@ def export(run: str, form: str, out: str | None) -> None:
 @click.argument("b")
 @click.option("--by", default="kernel", metavar="WHAT", help="kernel, or tier: its best. [kernel]")
 @click.option("--delta", default="2%", metavar="2%", help="The least change that counts. [2%]")
-@_FORMAT
+@_format("table", "markdown")
 def compare(a: str, b: str, by: str, delta: str, form: str) -> None:
     """Compare two measurements row by row: is B faster, slower, the same, or is it unsure?"""
 
@@ -270,6 +283,8 @@ def compare(a: str, b: str, by: str, delta: str, form: str) -> None:
         from gemmbench.show.results import comparison
         from gemmbench.show.tables import check_format, echo
 
+        if Path(a) == Path(b):
+            raise GemmbenchError(f"{a} is on both sides: name another run for B")
         found = compare(a, b, by=by, delta=parse_percent("--delta", delta) or 0.0)  # type: ignore[arg-type]
         echo(comparison(found), form=check_format(form, ("table", "markdown")))
         return 0
@@ -280,16 +295,18 @@ def compare(a: str, b: str, by: str, delta: str, form: str) -> None:
 @app.command(epilog="Example: gemmbench doctor --noise --time 60s")
 @click.option("--device", "-d", default="auto", metavar="cpu|cuda:0", help="[the first GPU]")
 @click.option("--noise", is_flag=True, help="Also measure how far this machine can be trusted.")
-@click.option("--time", "time_", default="60s", metavar="T", help="For --noise. [60s]")
-@_FORMAT
-def doctor(device: str, noise: bool, time_: str, form: str) -> None:
+@click.option("--time", "time_", metavar="T", help="For --noise. [60s]")
+@_format("table", "markdown", "json")
+def doctor(device: str, noise: bool, time_: str | None, form: str) -> None:
     """What spoils measurements on this machine, and how to mend each. Exit code 1 when a figure
     from it should not be published."""
 
     def work() -> int:
         from gemmbench.show.diagnosis import examine
 
-        time_s = parse_duration("--time", time_)
+        if time_ is not None and not noise:
+            raise GemmbenchError(f"--time {time_} is for --noise: say --noise too")
+        time_s = parse_duration("--time", time_ or "60s")
         return examine(device, noise_s=time_s if noise else None, form=form)
 
     _exit(work)

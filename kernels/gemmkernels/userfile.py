@@ -72,6 +72,9 @@ def _load(path: Path) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    folder = str(path.resolve().parent)  # for what it imports; last, so that it hides nothing
+    if folder not in sys.path:
+        sys.path.append(folder)
     try:
         spec.loader.exec_module(module)
     except BaseException as error:  # also SystemExit and KeyboardInterrupt, which it may raise
@@ -90,4 +93,6 @@ def _explain(error: BaseException, path: Path) -> str:
         trace = trace.tb_next
     message = error.msg if isinstance(error, SyntaxError) else error
     where = f":{line}" if line else ""
+    if isinstance(error, GemmbenchError):
+        return f"{where}: {message}"
     return f"{where}: {type(error).__name__}: {one_line(message)}"

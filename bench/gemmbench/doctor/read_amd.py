@@ -8,7 +8,7 @@ from gemmbench.devices.sample import within
 from gemmbench.devices.sampler import open_sensors
 from gemmbench.devices.target import TelemetryTarget
 from gemmbench.doctor.facts import Gpu
-from gemmbench.doctor.watched import Watched
+from gemmbench.doctor.watched import Load, Watched
 
 _MAX_W = 5_000
 
@@ -30,6 +30,7 @@ def _watched(folder: Path, index: int, root: Path) -> Watched:
     pci = address if re.fullmatch(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.\d", address) else None
     uuid = text(folder / "unique_id")
     temperature_c, headroom_c = _temperature(hwmon)
+    busy_percent, used_bytes = _load(folder)
     gpu = Gpu(
         vendor="amd",
         index=index,
@@ -40,8 +41,8 @@ def _watched(folder: Path, index: int, root: Path) -> Watched:
         power_default_w=_watts(hwmon / "power1_cap_default"),
         temperature_c=temperature_c,
         headroom_c=headroom_c,
-        busy_percent=within(number(folder / "gpu_busy_percent"), 0, 100),
-        used_bytes=number(folder / "mem_info_vram_used"),
+        busy_percent=busy_percent,
+        used_bytes=used_bytes,
         total_bytes=number(folder / "mem_info_vram_total"),
         uncorrected=_uncorrected(folder / "ras"),
         level=text(folder / "power_dpm_force_performance_level"),
@@ -49,7 +50,12 @@ def _watched(folder: Path, index: int, root: Path) -> Watched:
         memory_partition=text(folder / "current_memory_partition"),
     )
     target = TelemetryTarget(kind="gpu", vendor="amd", uuid=uuid, pci=pci)
-    return Watched(gpu, lambda: open_sensors(target, root))
+    return Watched(gpu, lambda: open_sensors(target, root), lambda: _load(folder))
+
+
+def _load(folder: Path) -> Load:
+    busy_percent = within(number(folder / "gpu_busy_percent"), 0, 100)
+    return busy_percent, number(folder / "mem_info_vram_used")
 
 
 def _watts(path: Path) -> float | None:

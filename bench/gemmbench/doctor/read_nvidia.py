@@ -6,7 +6,7 @@ from gemmbench.devices.sample import ask, attempt, within
 from gemmbench.devices.target import TelemetryTarget
 from gemmbench.devices.telemetry_nvidia import NvidiaSensors
 from gemmbench.doctor.facts import Gpu
-from gemmbench.doctor.watched import Watched
+from gemmbench.doctor.watched import Load, Watched
 
 _CLOCK_SM, _CLOCK_GRAPHICS, _TEMPERATURE_GPU, _SLOWDOWN = 1, 0, 0, 1
 _UNCORRECTED, _SINCE_START = 1, 0
@@ -47,7 +47,7 @@ def _watched(nvml: Any, handle: Any, index: int) -> Watched:
     if temperature is None:
         temperature = get("nvmlDeviceGetTemperature", _TEMPERATURE_GPU)
     temperature_c = within(temperature, 1, 150)
-    used, total = _memory(get)
+    busy_percent, used = _load(get)
     remapped = get("nvmlDeviceGetRemappedRows")
     bits = get("nvmlDeviceGetCurrentClocksEventReasons")
     gpu = Gpu(
@@ -60,9 +60,9 @@ def _watched(nvml: Any, handle: Any, index: int) -> Watched:
         power_default_w=watts("nvmlDeviceGetPowerManagementDefaultLimit"),
         temperature_c=temperature_c,
         headroom_c=_headroom(get, temperature_c),
-        busy_percent=within(attempt(lambda: get("nvmlDeviceGetUtilizationRates").gpu), 0, 100),
+        busy_percent=busy_percent,
         used_bytes=used,
-        total_bytes=total,
+        total_bytes=attempt(lambda: int(_memory(get).total)),
         uncorrected=_whole(get("nvmlDeviceGetTotalEccErrors", _UNCORRECTED, _SINCE_START)),
         clock_set=bool(bits & _CLOCK_SETTING) if isinstance(bits, int) else None,
         max_clock_mhz=within(get("nvmlDeviceGetMaxClockInfo", _CLOCK_SM), 1, _MAX_MHZ),
@@ -77,12 +77,16 @@ def _watched(nvml: Any, handle: Any, index: int) -> Watched:
         remapping_failed=attempt(lambda: bool(remapped[3])),
     )
     target = TelemetryTarget(kind="gpu", vendor="nvidia", uuid=uuid, pci=pci)
-    return Watched(gpu, lambda: NvidiaSensors(target, nvml))
+    return Watched(gpu, lambda: NvidiaSensors(target, nvml), lambda: _load(get))
 
 
-def _memory(get: Any) -> tuple[int | None, int | None]:
-    found = get("nvmlDeviceGetMemoryInfo", _MEMORY_V2) or get("nvmlDeviceGetMemoryInfo")
-    return attempt(lambda: int(found.used)), attempt(lambda: int(found.total))
+def _load(get: Any) -> Load:
+    busy_percent = within(attempt(lambda: get("nvmlDeviceGetUtilizationRates").gpu), 0, 100)
+    return busy_percent, attempt(lambda: int(_memory(get).used))
+
+
+def _memory(get: Any) -> Any:
+    return get("nvmlDeviceGetMemoryInfo", _MEMORY_V2) or get("nvmlDeviceGetMemoryInfo")
 
 
 def _headroom(get: Any, temperature_c: float | None) -> float | None:

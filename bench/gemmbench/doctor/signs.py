@@ -8,7 +8,7 @@ from gemmbench.devices.files import text
 from gemmbench.devices.software import container
 from gemmbench.doctor.facts import Signs
 
-_FILES = ("dev/nvidia0", "dev/nvidiactl", "dev/kfd", "dev/dxg")
+_FILES = ("dev/nvidiactl", "dev/kfd", "dev/dxg")
 _VENDORS = {"0x10de": "nvidia", "0x1002": "amd"}
 _CLASSES = ("0x03", "0x12")
 """PCI's display controllers and processing accelerators."""
@@ -24,9 +24,12 @@ def read_signs(
     """`driver` and `cuda` are what NVML says, `nvml_problem` why it says nothing."""
     kfd = root / "dev/kfd"
     version = text(root / "proc/driver/nvidia/version") or ""
+    # A container may have been given any of them, and each says the same: the first will do.
+    numbered = sorted(path.name for path in (root / "dev").glob("nvidia[0-9]*"))[:1]
+    files = [*(f"dev/{name}" for name in numbered), *_FILES]
     shown = re.search(r"NVRM version:.*?\b(\d{3}\.\d+(?:\.\d+)?)\b", version)
     return Signs(
-        files=tuple(f"/{name}" for name in _FILES if (root / name).exists()),
+        files=tuple(f"/{name}" for name in files if (root / name).exists()),
         pci=_on_bus(root),
         nvidia_driver=driver or (shown[1] if shown else None),
         cuda=cuda,

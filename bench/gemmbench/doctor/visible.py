@@ -1,5 +1,6 @@
 """Can torch use the GPU that is here; and if not, why not: driver, container or torch's build."""
 
+import re
 from collections.abc import Mapping
 
 from gemmbench.devices.spec import Spec
@@ -104,7 +105,7 @@ def _reason(
 
 def _nvidia(torch: TorchState, signs: Signs) -> tuple[str, str] | None:
     contained = signs.container != "none"
-    if "/dev/dxg" not in signs.files and "/dev/nvidia0" not in signs.files:
+    if not any(re.fullmatch(r"/dev/(dxg|nvidia\d+)", name) for name in signs.files):
         if contained:
             what = f"this container ({signs.container}) was given no /dev/nvidia0"
             return what, "start it with docker run --gpus all"

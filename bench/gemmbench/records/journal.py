@@ -46,7 +46,7 @@ class Journal:
         time = now().strftime("%Y%m%dT%H%M%SZ")
         name = "-".join(_plain(part) for part in (time, header.device.slug, header.run_id))
         path = folder / f"{name}.jsonl"
-        with _reported(path):
+        with _reported(path, remedy="choose another folder with --out"):
             folder.mkdir(parents=True, exist_ok=True)
             return cls(path, durable.create(path, [_encode(header)]))
 
@@ -57,7 +57,7 @@ class Journal:
         Raises GemmbenchError if the file is not a run, or is being written.
         """
         read_header(path)
-        with _reported(path):
+        with _reported(path, remedy="copy it into a folder that you may write to, and resume that"):
             journal = cls(path, os.open(path, os.O_RDWR | os.O_APPEND))
             try:
                 durable.lock(journal._descriptor, path)
@@ -220,9 +220,6 @@ _REMEDIES = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space",
     errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
-    errno.EACCES: "choose a folder that you may write to",
-    errno.EPERM: "choose a folder that you may write to",
-    errno.EROFS: "choose a folder that you may write to",
     errno.ENAMETOOLONG: "choose a shorter path",
 }
 
@@ -233,12 +230,11 @@ def _told(error: OSError) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def _reported(path: Path) -> Iterator[None]:
+def _reported(path: Path, *, remedy: str) -> Iterator[None]:
+    """`remedy` is what helps, whatever the reason is."""
     try:
         yield
     except OSError as error:
-        reason, remedy = _told(error)
-        either = f"{remedy}, or " if remedy else ""
-        raise GemmbenchError(
-            f"cannot write {path}: {reason}; {either}choose another folder with --out"
-        ) from error
+        reason, first = _told(error)
+        either = f"{first}, or " if first else ""
+        raise GemmbenchError(f"cannot write {path}: {reason}; {either}{remedy}") from error

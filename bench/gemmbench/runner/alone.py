@@ -38,7 +38,9 @@ _SWITCHES = (
     "allow_tf32",
     "allow_fp16_reduced_precision_reduction",
     "allow_bf16_reduced_precision_reduction",
+    "fp32_precision",
 )
+"""In the order in which they are put back: setting `allow_tf32` sets `fp32_precision`, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,11 @@ class Alone:
     @property
     def record(self) -> Record:
         return self.run.records[0]
+
+    @property
+    def is_spoilt(self) -> bool:
+        """Did others use the cores in every sample, so that there is no figure?"""
+        return bool(self.turns) and not any(turn.clean_ns for turn in self.turns)
 
 
 def measure_kernel(
@@ -102,17 +109,18 @@ def measure_function(
             function()
             _synchronize(device)
         else:
-            subject = make_bench(device, timing).subject([Launch(run=function)], ())
-            subject.calibrate()
-            taken = rounds(
-                {name: subject.turn},
-                min_rounds=timing.min_rounds,
-                max_rounds=timing.max_rounds,
-                max_time_s=timing.max_time_s,
-                target=timing.target,
-                seed=0,
-                least_rounds=timing.least_rounds,
-            )
+            with contextlib.closing(make_bench(device, timing)) as bench:
+                subject = bench.subject([Launch(run=function)], ())
+                subject.calibrate()
+                taken = rounds(
+                    {name: subject.turn},
+                    min_rounds=timing.min_rounds,
+                    max_rounds=timing.max_rounds,
+                    max_time_s=timing.max_time_s,
+                    target=timing.target,
+                    seed=0,
+                    least_rounds=timing.least_rounds,
+                )
             progress.turns += taken[name]
             progress.bound = Bound(
                 case=0,
@@ -198,7 +206,8 @@ def _left_as_found(device: Device) -> Iterator[None]:
 
     matmul, switches = torch.backends.cuda.matmul, {}
     for name in _SWITCHES:
-        with contextlib.suppress(RuntimeError):  # set by torch's newer names, and so not ours
+        # `allow_tf32` raises where `fp32_precision` was set; an older torch has only the former.
+        with contextlib.suppress(RuntimeError, AttributeError):
             switches[name] = getattr(matmul, name)
     threads, of_numba = torch.get_num_threads(), numba.get_num_threads()
     on = torch.cuda.device(device.torch_device) if device.is_gpu else contextlib.nullcontext()

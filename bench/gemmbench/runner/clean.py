@@ -184,10 +184,11 @@ def _of_torch(*, gpu: bool) -> list[_Switch]:
             torch.use_deterministic_algorithms,
         ),
     ]
-    if gpu:  # the switches of its matrix products are set before each turn (library.set_switches)
+    if gpu:  # other switches of its products are set before each turn (library.set_switches)
         return [
             *switches,
             _Switch("the current GPU", torch.cuda.current_device, torch.cuda.set_device),
+            *filter(_can_be_read, _of_products()),
         ]
     import numba
 
@@ -201,3 +202,37 @@ def _of_torch(*, gpu: bool) -> list[_Switch]:
             torch.set_float32_matmul_precision,
         ),
     ]
+
+
+def _of_products() -> list[_Switch]:
+    """What chooses and tunes a GPU's matrix products. Each may be missing, by version and build."""
+    import torch
+
+    cuda: Any = torch.backends.cuda
+    tunable: Any = torch.cuda.tunable
+    return [
+        _Switch(
+            "torch's fp16 accumulation",
+            lambda: cuda.matmul.allow_fp16_accumulation,
+            lambda on: setattr(cuda.matmul, "allow_fp16_accumulation", on),
+        ),
+        _Switch(
+            "torch's choice of a BLAS library",
+            lambda: cuda.preferred_blas_library(),
+            lambda library: cuda.preferred_blas_library(library),
+        ),
+        _Switch("TunableOp", lambda: tunable.is_enabled(), lambda on: tunable.enable(on)),
+        _Switch(
+            "TunableOp's tuning",
+            lambda: tunable.tuning_is_enabled(),
+            lambda on: tunable.tuning_enable(on),
+        ),
+    ]
+
+
+def _can_be_read(switch: _Switch) -> bool:
+    try:
+        switch.get()
+    except Exception:
+        return False
+    return True

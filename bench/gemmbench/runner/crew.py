@@ -3,6 +3,8 @@
 import contextlib
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import chain
 
 from gemmbench.runner.messages import Answer, Ask, Case, Hello, Open, Refused
 from gemmbench.runner.process import UnkillableError, WorkerDiedError, WorkerProcess
@@ -12,44 +14,72 @@ from gemmkernels.errors import GemmbenchError
 START_S = 300.0
 """A fresh worker imports torch and starts the GPU's runtime; on a cold disk that takes minutes."""
 
+RESET_S = (5.0, 15.0, 30.0)
+"""Waits before a GPU is given up: a hang ends in a reset of the device, which takes a while."""
+
+ASKED_AT_ONCE = 10_000
+
 
 class DeviceGoneError(Exception):
     """A fresh worker cannot use the device any more, or a worker cannot be ended."""
 
 
+class ChangedError(Exception):
+    """A fresh worker finds other kernels, or another device, than the first one did."""
+
+
 class Crew:
-    """At most one worker at a time, for one request. `setup_s` is what their starts took."""
+    """At most one worker at a time, for one request, all alike. `setup_s` is what starts took."""
 
     def __init__(self, request: Request) -> None:
         self._request = request
+        self._first: Hello | None = None
         self.worker: WorkerProcess | None = None
         self.setup_s = 0.0
 
     def start(self) -> Hello:
         """A worker that has its device. Raises GemmbenchError where that cannot be."""
         began = time.monotonic()
-        worker = self.worker = WorkerProcess()
-        request = self._request
+        request, first = self._request, self._first
+        device = request.device
+        if first is not None:  # "the first GPU" must not become the second one
+            device = first.device.torch_device if first.device.is_gpu else "cpu"
         try:
-            worker.send(Open(device=request.device, threads=request.threads, files=request.files))
+            worker = self.worker = WorkerProcess()
+            worker.send(Open(device=device, threads=request.threads, files=request.files))
             message = worker.receive(START_S)
-        except WorkerDiedError as error:
+        except (WorkerDiedError, UnkillableError) as error:
             self.worker = None
             raise GemmbenchError(f"the worker could not start: {error}") from None
+        except OSError as error:
+            raise GemmbenchError(
+                f"cannot start a worker process: {error.strerror or error}"
+            ) from None
         if isinstance(message, Refused):
-            self.stop()
+            self.kill()
+            if first is not None and any(message.error.startswith(file) for file in request.files):
+                raise ChangedError(message.error)
             raise GemmbenchError(message.error)
         assert isinstance(message, Hello)
         self.setup_s += time.monotonic() - began
+        if first is None:
+            self._first = message
+        elif changed := _changed(first, message):
+            raise ChangedError(f"{changed} has changed while the run went on")
         return message
 
     def ask(self, cases: Sequence[Case]) -> tuple[str | None, ...]:
         """For each case None, or why it cannot be done. Raises GemmbenchError."""
+        parts = [cases[at : at + ASKED_AT_ONCE] for at in range(0, len(cases), ASKED_AT_ONCE)]
+        return tuple(chain.from_iterable(self._ask(part) for part in parts))
+
+    def _ask(self, cases: Sequence[Case]) -> tuple[str | None, ...]:
         assert self.worker is not None
         try:
             self.worker.send(Ask(cases=tuple(cases)))
             answer = self.worker.receive(self._request.timeout_s)
-        except WorkerDiedError as error:
+        except (WorkerDiedError, UnkillableError) as error:
+            self.worker = None
             raise GemmbenchError(
                 f"the worker died while it was asked what it can do: {error}"
             ) from None
@@ -59,13 +89,18 @@ class Crew:
         return answer.reasons
 
     def present(self) -> WorkerProcess:
-        """The worker, or a fresh one in the middle of a run: DeviceGoneError where none can be."""
-        if self.worker is None:
+        """The worker, or a fresh one in the middle of a run.
+
+        Raises DeviceGoneError where none can be, and ChangedError where it is not like the first.
+        """
+        waits = list(RESET_S) if self._first and self._first.device.is_gpu else []
+        while self.worker is None:
             try:
                 self.start()
             except GemmbenchError as error:
-                raise DeviceGoneError(str(error)) from None
-        assert self.worker is not None
+                if not waits:
+                    raise DeviceGoneError(str(error)) from None
+                time.sleep(waits.pop(0))
         return self.worker
 
     def died(self) -> None:
@@ -87,3 +122,15 @@ class Crew:
         if worker is not None:
             with contextlib.suppress(UnkillableError):
                 worker.kill()
+
+
+def _changed(first: Hello, later: Hello) -> str:
+    """What is not as it was: a kernel by its digest, or the device; "" if nothing."""
+    digests = {info.name: info.digest for info in later.kernels}
+    for info in first.kernels:
+        if digests.get(info.name) != info.digest:
+            return f"kernel {info.name}"
+    # The memory of a cgroup comes and goes.
+    devices = (replace(hello.device, memory_bytes=0) for hello in (first, later))
+    same = next(devices) == next(devices) and first.target == later.target
+    return "" if same else "the device"

@@ -3,12 +3,16 @@
 import contextlib
 import gc
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import gemmbench
+import gemmkernels
 from gemmbench.runner.messages import (
     Afresh,
     Bound,
@@ -32,6 +36,9 @@ from gemmkernels.problem import Problem
 
 if TYPE_CHECKING:
     import torch
+
+
+_LIBRARIES = tuple(Path(m.__file__ or "").parent for m in (gemmbench, gemmkernels, traceback))
 
 
 class DeviceLostError(Exception):
@@ -73,12 +80,15 @@ class _Alive:
 
 
 class Tidy(Protocol):
-    """Undoes what a kernel left behind in its process; says it in words."""
+    """Undoes what a kernel left behind in its process, and says it in words.
 
-    def __call__(self, *, children: bool) -> tuple[str, ...]: ...
+    Looks for `children` too; tells of `switches`, which a kernel with a `prepare` may set.
+    """
+
+    def __call__(self, *, children: bool, switches: bool) -> tuple[str, ...]: ...
 
 
-def _no_tidying(*, children: bool) -> tuple[str, ...]:  # noqa: ARG001
+def _no_tidying(*, children: bool, switches: bool) -> tuple[str, ...]:  # noqa: ARG001
     return ()
 
 
@@ -115,6 +125,7 @@ class GroupWork:
         finally:
             self._sets.clear()
             gc.collect()
+            self._bench.close()
             if self.device.is_gpu:
                 import torch
 
@@ -212,12 +223,11 @@ class GroupWork:
                 self._end(index, "unsupported", reasons[0])
             elif asked:
                 self._guard(index, lambda: found.append(self._bind(index, kernel)))
-        told = self._tidy(children=True)
+        told = self._tidy(children=True, switches=not (found and found[0].switches))
         if not found:
             return None
         alive = found[0]
-        if not alive.switches:
-            alive.heard += told
+        alive.heard += told
         # A library that changes over to another one says so in a warning, and nowhere else.
         alive.heard += [one_line(w.message, 300) for w in heard if w.category is UserWarning]
         return alive
@@ -301,12 +311,11 @@ class GroupWork:
                         came_through = self._guard(
                             case.index, lambda: taken.append(case.subject.turn(number))
                         )
-                    told = self._tidy(children=not came_through)
+                    told = self._tidy(children=not came_through, switches=not case.switches)
                     if not came_through:
                         fallen.append(case.index)
                         raise _FellOutError
-                    if not case.switches:
-                        case.heard += told
+                    case.heard += told
                     return taken[0]
 
                 return take
@@ -343,10 +352,10 @@ class GroupWork:
         self._do(case.index, "verify again")
         shared.verifier.begin()
         passed = self._guard(case.index, check)
-        told = self._tidy(children=True)
+        told = self._tidy(children=True, switches=not case.switches)
         if passed:
             self._note(case)
-            case.heard += told if not case.switches else ()
+            case.heard += told
         return passed
 
 
@@ -381,4 +390,15 @@ def _reason(error: BaseException) -> str:
     signs = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "out of memory")
     if isinstance(error, MemoryError) or "OutOfMemory" in name or any(s in text for s in signs):
         return f"out of memory: {text or name}"
-    return f"{name}: {text}" if text else name
+    return (f"{name}: {text}" if text else name) + _place(error)
+
+
+def _place(error: BaseException) -> str:
+    """` at mine.py:12 in run`: where a user's file raised it, or had it raised; "" for ours."""
+    own = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        path = Path(frame.filename)
+        ours = any(path.is_relative_to(folder) for folder in _LIBRARIES)
+        if not (ours or "site-packages" in path.parts or frame.filename.startswith("<")):
+            own = f" at {path.name}:{frame.lineno} in {frame.name}"
+    return own

@@ -11,7 +11,10 @@ from gemmbench.timing.turn import Turn
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a run ended. Seconds; `timed_share` is of the wall time, imports and compiling apart."""
+    """How a run ended. Seconds; `timed_share` is of the wall time, imports and compiling apart.
+
+    `beyond_budget` counts the cases that were interrupted since the time budget was spent.
+    """
 
     path: Path | None
     statuses: dict[str, int]
@@ -19,6 +22,7 @@ class Outcome:
     timed_s: float
     setup_s: float
     interrupted: bool
+    beyond_budget: int = 0
 
     @property
     def timed_share(self) -> float:
@@ -27,10 +31,13 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0 when every case is ok or unsupported, 130 after Ctrl-C, else 1."""
+        """0 when every case is ok, unsupported or beyond the budget, 130 after Ctrl-C, else 1."""
         if self.interrupted:
             return 130
-        return 0 if set(self.statuses) <= {"ok", "unsupported"} else 1
+        bad = {name: n for name, n in self.statuses.items() if name not in ("ok", "unsupported")}
+        if self.beyond_budget and bad == {"interrupted": self.beyond_budget}:
+            return 0
+        return 1 if bad else 0
 
 
 class Listener(Protocol):

@@ -106,13 +106,13 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """For each case asked: None, or why not; and the bytes of one operand set."""
+    """For each case asked: None, or why not."""
 
     reasons: tuple[str | None, ...]
 
 
 class Doing(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """What begins now. A death before the next message is this case's, in this phase."""
+    """What begins now. A death before the next message is this case's, if it had not ended."""
 
     case: int
     phase: str

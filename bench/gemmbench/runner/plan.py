@@ -1,6 +1,6 @@
 """What will be measured, in which order, and about how long it takes."""
 
-import itertools
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -98,13 +98,18 @@ def group_name(problem: Problem) -> str:
 
 
 def wanted_cases(
-    request: Request, suites: Sequence[Suite], device: Device, kernels: Sequence[KernelInfo]
+    request: Request,
+    suites: Sequence[Suite],
+    device: Device,
+    kernels: Sequence[KernelInfo],
+    *,
+    repeats: int = 1,
 ) -> list[tuple[str, Case]]:
     """(group, case) of all that was asked for, each once, in the order of suites and ladder.
 
     What nobody named is not asked of a kernel that is for another kind of device or has not the
     precision at all; a precision that the device lacks, likewise. Beside a user's own kernels the
-    precisions are theirs.
+    precisions are theirs. Raises GemmbenchError as soon as there are over MAX_CASES in all repeats.
     """
     known = {info.name: info for info in kernels}
     found: dict[tuple[str, Problem], Problem] = {}
@@ -139,6 +144,7 @@ def wanted_cases(
                     key = name, replace(problem, label="")
                     if key not in found or not found[key].label:
                         found[key] = problem
+                        _check_count(len(found), repeats)
     if not found:
         raise GemmbenchError(
             f"nothing to measure on this {device.kind.upper()}: no kernel asked for runs on it in "
@@ -148,6 +154,14 @@ def wanted_cases(
         (group_name(problem), Case(kernel=name, problem=problem))
         for (name, _), problem in found.items()
     ]
+
+
+def _check_count(cases: int, repeats: int) -> None:
+    if cases * repeats > MAX_CASES:
+        raise GemmbenchError(
+            f"at least {cases} cases in {repeats} repeats are over {MAX_CASES}: name fewer shapes, "
+            "kernels (--kernel) or precisions (--precision)"
+        )
 
 
 def usual_layout(row: str, device: Device) -> str:
@@ -232,6 +246,7 @@ def make_plan(
     budget_s: float | None,
 ) -> Plan:
     """Groups of what can be measured, in the order asked; with a budget the most telling first."""
+    _check_count(len(cases), how.repeats)
     known = {info.name: info for info in kernels}
     unsupported: list[tuple[str, Case, str]] = []
     grouped: dict[str, list[Case]] = {}
@@ -248,11 +263,6 @@ def make_plan(
         )
         for name, members in grouped.items()
     ]
-    if how.repeats * len(cases) > MAX_CASES:
-        raise GemmbenchError(
-            f"{len(cases)} cases in {how.repeats} repeats are over {MAX_CASES}: name fewer shapes, "
-            "kernels (--kernel) or precisions (--precision)"
-        )
     left_out: Sequence[str] = ()
     start_s = START_S * how.repeats
     if budget_s is not None:
@@ -273,10 +283,12 @@ def _fitting(
     alone = [group for group in groups if group.estimate_s * repeats <= budget_s]
     alone = alone or sorted(groups, key=lambda group: group.estimate_s)[:1]
     chosen: list[Group] = []
+    spent_s = 0.0
     for group in most_telling(alone):
-        spent_s = sum(other.estimate_s for other in chosen) * repeats
-        if not chosen or spent_s + group.estimate_s * repeats <= budget_s:
+        cost_s = group.estimate_s * repeats
+        if not chosen or spent_s + cost_s <= budget_s:
             chosen.append(group)
+            spent_s += cost_s
     names = {group.name for group in chosen}
     return chosen, [group.name for group in groups if group.name not in names]
 
@@ -289,11 +301,16 @@ def most_telling(groups: Sequence[Group]) -> list[Group]:
     ranked = sorted(groups, key=lambda group: group.flop, reverse=True)
     if len(ranked) < 3:
         return ranked
-    order = [0, len(ranked) - 1]
+    last = len(ranked) - 1
+    order = [0, last]
+    gaps = [(-last, 0)]  # (minus the width, the lower end): the first of the widest is on top
     while len(order) < len(ranked):
-        taken = sorted(order)
-        low, high = max(itertools.pairwise(taken), key=lambda pair: (pair[1] - pair[0], -pair[0]))
-        order.append((low + high) // 2)
+        width, low = heapq.heappop(gaps)
+        high = low - width
+        middle = (low + high) // 2
+        order.append(middle)
+        heapq.heappush(gaps, (low - middle, low))
+        heapq.heappush(gaps, (middle - high, middle))
     return [ranked[index] for index in order]
 
 

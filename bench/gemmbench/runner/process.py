@@ -14,13 +14,24 @@ from pathlib import Path
 
 import msgspec
 
+import gemmbench
+import gemmkernels
 from gemmbench.runner.messages import CHANNEL_LOST, NEXT_CASE, FromWorker, ToWorker
 
 KILL_S = 30.0
 TAIL_BYTES = 2**14
 MAX_MESSAGE_BYTES = 2**26
+SWEEP_S = 2.0
 STACK_S = 0.3
 """How long a silent worker has to write down where it hangs, before it is killed."""
+
+_START = (
+    "import sys; sys.path[:0] = [r for r in sys.argv[1:3] if r not in sys.path]; "
+    "del sys.argv[1:3]; from gemmbench.runner.worker import main; main()"
+)
+_ROOTS = tuple(str(Path(m.__file__ or "").parents[1]) for m in (gemmbench, gemmkernels))
+"""The worker must find the same packages as we did; and -P: what lies in the user's folder, such as
+a statistics.py, is not ours to import."""
 
 COOKIE = "GEMMBENCH_WORKER"
 """In the environment of a worker and of all that it starts, so that nothing of it outlives it."""
@@ -53,7 +64,7 @@ class WorkerProcess:
         self._cookie = f"{COOKIE}={uuid.uuid4().hex}"
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-u", "-m", "gemmbench.runner.worker", str(write_fd)],
+                [sys.executable, "-u", "-P", "-c", _START, *_ROOTS, str(write_fd)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -109,7 +120,7 @@ class WorkerProcess:
     def _babble(self, what: str) -> WorkerDiedError:
         """What comes is no message of ours: a kernel has written into the pipe."""
         self.kill()
-        return WorkerDiedError(f"what came from the worker cannot be read: {what}")
+        return WorkerDiedError(f"what came from the worker is no message of ours: {what}")
 
     def _ask_where(self) -> None:
         """Let the worker write down where it hangs, by the handler that it has for that."""
@@ -136,7 +147,10 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             raise UnkillableError(f"a worker outlives SIGKILL by {KILL_S:g} s") from None
         finally:
-            _end_strays(self._cookie.encode())
+            # A process stuck in its driver can block whoever reads of it: nobody waits for that.
+            sweep = threading.Thread(target=_end_strays, args=(self._cookie.encode(),), daemon=True)
+            sweep.start()
+            sweep.join(SWEEP_S)
             self._drain.join(1.0)
             for stream in (self._process.stdin, self._process.stdout):
                 if stream is not None:
@@ -181,6 +195,8 @@ class WorkerProcess:
 def _last_line(text: str) -> str:
     """The last that it printed, but for the stack that Python writes down as it dies."""
     lines = [line.strip() for line in _STACK.sub("", text).splitlines() if line.strip()]
+    # Of a thread that is none of Python's there is no stack, and only these are written.
+    lines = [one for one in lines if not one.startswith(("Fatal Python error: ", "Extension mod"))]
     return "".join(c if c.isprintable() else " " for c in lines[-1])[:300] if lines else ""
 
 
@@ -210,19 +226,6 @@ def _end_strays(cookie: bytes) -> None:
 
 
 def _environment(cookie: str) -> dict[str, str]:
-    """Ours; the worker must find the same packages, wherever they were imported from.
-
-    A pool of compiling processes, which torch would keep, is none of a kernel's business.
-    """
-    import gemmbench
-    import gemmkernels
-
-    roots = [os.path.dirname(os.path.dirname(m.__file__ or "")) for m in (gemmbench, gemmkernels)]  # noqa: PTH120
-    paths = [*dict.fromkeys(roots), os.environ.get("PYTHONPATH", "")]
+    """Ours, marked. A pool of compiling processes, as torch keeps one, would be ended in use."""
     name, _, value = cookie.partition("=")
-    return {
-        "TORCHINDUCTOR_COMPILE_THREADS": "1",
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-        name: value,
-    }
+    return {**os.environ, "TORCHINDUCTOR_COMPILE_THREADS": "1", name: value}

@@ -46,6 +46,9 @@ class Stop:
         self._holds += 1
         try:
             yield
+        except BaseException:  # that one is told, not the signal
+            self._owed = False
+            raise
         finally:
             self._holds -= 1
         if self._owed and not self._holds:

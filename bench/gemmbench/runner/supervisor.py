@@ -5,7 +5,7 @@ case that it was at, and a fresh one takes up the rest of the group.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from gemmbench.doctor.examination import Examination
 from gemmbench.records.journal import Journal
 from gemmbench.records.reader import Run, read
 from gemmbench.records.schema import Footer, Header, Record, SelfTest, Status
-from gemmbench.runner.crew import Crew, DeviceGoneError
+from gemmbench.runner.crew import ChangedError, Crew, DeviceGoneError
 from gemmbench.runner.header import check_same, make_header
 from gemmbench.runner.ledger import Ledger
 from gemmbench.runner.listener import Listener, Outcome
@@ -88,6 +88,7 @@ class Supervisor:
         self._left_s = 0.0
         self._pace = 1.0
         self._sitting = 0
+        self._beyond_budget = 0
 
     # What a run is.
 
@@ -120,12 +121,18 @@ class Supervisor:
                 self._open_journal(header)
                 journal = self._ledger.journal
                 self._listener.planned(header, plan, journal.path if journal else None)
-                for name, case, reason in plan.unsupported:
-                    self._end([case], "unsupported", reason, group=name, repeat=0)
+                self._ledger.keep(
+                    [
+                        self._ended(case, "unsupported", reason, group=name, repeat=0)
+                        for name, case, reason in plan.unsupported
+                    ]
+                )
                 self._measure(plan, how)
             except KeyboardInterrupt:
                 interrupted = True
                 self._abandon(plan, "interrupted", "stopped by the user")
+            except ChangedError as error:
+                self._abandon(plan, "interrupted", str(error))
             except DeviceGoneError as error:
                 self._abandon(plan, "failed", f"{DEVICE_LOST}{error}")
             ended = True
@@ -140,7 +147,9 @@ class Supervisor:
         return tuple(fault.text for fault in found)
 
     def _plan(self, hello: Hello, how: Timing, suites: Sequence[Suite]) -> Plan:
-        cases = wanted_cases(self._request, suites, hello.device, hello.kernels)
+        cases = wanted_cases(
+            self._request, suites, hello.device, hello.kernels, repeats=how.repeats
+        )
         check_memory(self._request, cases, hello.device)
         return make_plan(
             cases=cases,
@@ -174,20 +183,21 @@ class Supervisor:
 
     def _measure(self, plan: Plan, how: Timing) -> None:
         self._left_s = plan.estimate_s
+        worked = False
         for repeat in range(self._repeats(plan)):
             self._repeat_falls(plan, repeat)
+            self._leave_out(plan.groups, repeat)
             todo = [group for group in plan.groups if self._ledger.missing(group, repeat)]
             if not todo:
                 continue
-            if repeat > 0:
+            if worked:  # a repeat is a process of its own
                 self._crew.stop()
+            worked = True
             if not self._verify_only:
                 self._test_pair(repeat, how)
             for group in todo:
                 if self._over_budget(group):
-                    left = self._ledger.missing(group, repeat)
-                    reason = "the time budget was spent"
-                    self._end(left, "interrupted", reason, group=group.name, repeat=repeat)
+                    self._leave_out([group], repeat)
                     continue
                 self._listener.began(repeat, group, self._time_left_s())
                 began = time.monotonic()
@@ -198,10 +208,26 @@ class Supervisor:
         return 1 if self._verify_only else plan.repeats
 
     def _repeat_falls(self, plan: Plan, repeat: int) -> None:
-        for group in plan.groups:
-            for case in self._ledger.missing(group, repeat):
-                if fall := self._ledger.fall(group, case):
-                    self._end([case], *fall, group=group.name, repeat=repeat)
+        self._ledger.keep(
+            [
+                self._ended(case, *fall, group=group.name, repeat=repeat)
+                for group in plan.groups
+                for case in self._ledger.missing(group, repeat)
+                if (fall := self._ledger.fall(group, case))
+            ]
+        )
+
+    def _leave_out(self, groups: Sequence[Group], repeat: int) -> None:
+        """Of these the ones that do not fit into what is left of the budget."""
+        reason = "the time budget was spent"
+        left = [
+            self._ended(case, "interrupted", reason, group=group.name, repeat=repeat)
+            for group in groups
+            if self._over_budget(group)
+            for case in self._ledger.missing(group, repeat)
+        ]
+        self._ledger.keep(left)
+        self._beyond_budget += len(left)
 
     def _over_budget(self, group: Group) -> bool:
         if self._request.budget_s is None:
@@ -228,7 +254,8 @@ class Supervisor:
                 self._attempt(remaining, how)
         finally:  # what has ended stays known, also when the user stops the run here
             ended = [progress for progress in known if progress.status is not None]
-            self._record(ended, group=group.name, repeat=repeat)
+            made = [self._made(one, group=group.name, repeat=repeat) for one in ended]
+            self._ledger.keep(made)
 
     def _attempt(self, remaining: list[Progress], how: Timing) -> None:
         """Let the worker do what remains; a death ends one case, and the caller tries the rest."""
@@ -253,7 +280,7 @@ class Supervisor:
                     case Refused():
                         raise GemmbenchError(message.error)
                     case DeviceLost():
-                        remaining[message.case].end("failed", message.reason)
+                        _end(remaining[message.case], "failed", message.reason)
                         self._crew.stop()
                         return
                     case Doing():
@@ -264,10 +291,10 @@ class Supervisor:
                         self._hear(remaining, message)
         except WorkerDiedError as error:
             self._crew.died()
-            at.end("timeout" if error.timed_out else "failed", f"in {phase}: {error}")
+            _end(at, "timeout" if error.timed_out else "failed", f"in {phase}: {error}")
         except UnkillableError as error:
             self._crew.died()
-            at.end("timeout", f"in {phase}: {error}")
+            _end(at, "timeout", f"in {phase}: {error}")
             raise DeviceGoneError(str(error)) from None
 
     def _hear(self, remaining: list[Progress], message: FromWorker) -> None:
@@ -305,21 +332,19 @@ class Supervisor:
         except WorkerDiedError:
             self._crew.died()
             return
+        except UnkillableError as error:
+            self._crew.died()
+            raise DeviceGoneError(str(error)) from None
         self._compile_s += message.setup_s
         less, more = (tuple(replace(turn, samples_ns=None) for turn in one) for one in turns)
         self._ledger.tested(SelfTest(repeat=repeat, work=WORK, less=less, more=more))
 
     # Records.
 
-    def _end(
-        self, cases: Iterable[Case], status: Status, reason: str, *, group: str, repeat: int
-    ) -> None:
-        """Cases that end in one way, all of them without a try."""
-        ended = [Progress(case=case, status=status, reason=reason) for case in cases]
-        self._record(ended, group=group, repeat=repeat)
-
-    def _record(self, ended: Sequence[Progress], *, group: str, repeat: int) -> None:
-        self._ledger.keep([self._made(one, group=group, repeat=repeat) for one in ended])
+    def _ended(self, case: Case, status: Status, reason: str, *, group: str, repeat: int) -> Record:
+        """The record of a case that ends without a try."""
+        progress = Progress(case=case, status=status, reason=reason)
+        return self._made(progress, group=group, repeat=repeat)
 
     def _made(self, progress: Progress, *, group: str, repeat: int) -> Record:
         assert self._hello is not None
@@ -337,11 +362,7 @@ class Supervisor:
         """Every planned case ends in a status: those that nobody came to, in this one, at once."""
         self._ledger.keep(
             [
-                self._made(
-                    Progress(case=case, status=status, reason=reason),
-                    group=group.name,
-                    repeat=repeat,
-                )
+                self._ended(case, status, reason, group=group.name, repeat=repeat)
                 for repeat in range(self._repeats(plan))
                 for group in plan.groups
                 for case in self._ledger.missing(group, repeat)
@@ -375,7 +396,14 @@ class Supervisor:
             timed_s=footer.timed_s,
             setup_s=footer.setup_s,
             interrupted=interrupted,
+            beyond_budget=self._beyond_budget,
         )
+
+
+def _end(progress: Progress, status: Status, reason: str) -> None:
+    """A process that dies after its case has ended takes nothing of it along."""
+    if progress.status is None:
+        progress.end(status, reason)
 
 
 def timed_s(turn: Turn) -> float:

@@ -34,9 +34,11 @@ def take(device: Device) -> None:
 
 
 class Bench(Protocol):
-    """Makes timed subjects of bound kernels."""
+    """Makes timed subjects of bound kernels; `close()` it after their last turn."""
 
     def subject(self, launches: Sequence[Launch], sets: Sequence[Operands]) -> "Subject": ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(kw_only=True)
@@ -94,6 +96,9 @@ class HostBench:
             warning=lambda: "",
         )
 
+    def close(self) -> None:
+        self._lost.close()
+
 
 def output_of(launch: Launch, operands: Operands) -> "torch.Tensor":
     """Run a launch once; the tensor that it wrote or returned."""
@@ -143,29 +148,27 @@ class GpuBench:
             warning=lambda: gpu.warning,
         )
 
+    def close(self) -> None:
+        """It holds nothing open."""
+
 
 def make_bench(device: Device, timing: Timing) -> Bench:
     return GpuBench(timing, device) if device.is_gpu else HostBench(timing)
 
 
-def make_turners_of_pair(device: Device, timing: Timing) -> Mapping[str, Callable[[int], Turn]]:
-    """Turns of the self-test pair: `more` does `gemmkernels.probes.chain.WORK` times `less`."""
+def make_turners_of_pair(
+    device: Device, timing: Timing
+) -> tuple[Mapping[str, Callable[[int], Turn]], Callable[[], None]]:
+    """(turns of the self-test pair, what is to be called after the last one).
+
+    `more` does `gemmkernels.probes.chain.WORK` times the work of `less`.
+    """
     from gemmkernels.probes.chain import pair
 
-    runs = dict(zip(("less", "more"), pair(device), strict=True))
+    bench = make_bench(device, timing)
     turners: dict[str, Callable[[int], Turn]] = {}
-    if device.is_gpu:
-        gpu = GpuBench(timing, device)
-        for name, run in runs.items():
-            launched = gpu.of_launches([Launch(run=run)])
-            launched.calibrate()
-            turners[name] = gpu.turner(launched)
-        return turners
-    host = HostBench(timing)
-    for name, run in runs.items():
-        called = host.of_calls([run])
-        called.calibrate(
-            HostTiming(settle_s=timing.settle_s, turn_s=timing.turn_s, sample_s=timing.sample_s)
-        )
-        turners[name] = host.turner(called)
-    return turners
+    for name, run in zip(("less", "more"), pair(device), strict=True):
+        subject = bench.subject([Launch(run=run)], ())
+        subject.calibrate()
+        turners[name] = subject.turn
+    return turners, bench.close

@@ -117,7 +117,7 @@ class Worker:
                     f"two kernels are called {kernel.name!r}: give each a name of its own"
                 )
             self.kernels[kernel.name] = kernel
-        self.slate.restore()
+        self.tidy(children=True, switches=False)
         self.device = device
         self.channel.send(
             Hello(
@@ -151,11 +151,12 @@ class Worker:
         work.run()
         self.channel.send(Done())
 
-    def tidy(self, *, children: bool) -> tuple[str, ...]:
+    def tidy(self, *, children: bool, switches: bool) -> tuple[str, ...]:
         """Undo what a kernel left behind; in words for its record."""
         from gemmbench.runner.clean import end_children
 
-        told = [f"changed {name}, and left it so: set back" for name in self.slate.restore()]
+        changed = self.slate.restore()
+        told = [f"changed {name}, and left it so: set back" for name in changed if switches]
         if children and (ended := end_children()):
             told.append(f"left {ended} process(es) running: ended")
         return tuple(told)
@@ -166,7 +167,7 @@ class Worker:
 
         assert self.device is not None
         began = time.monotonic()
-        turners = make_turners_of_pair(self.device, message.timing)
+        turners, close = make_turners_of_pair(self.device, message.timing)
         setup_s = time.monotonic() - began
         rounds(
             turners,
@@ -180,6 +181,7 @@ class Worker:
                 Took(case=("less", "more").index(name), turn=turn)
             ),
         )
+        close()
         self.channel.send(Done(setup_s=setup_s))
 
 
@@ -203,7 +205,7 @@ def main() -> None:
     channel = Channel(int(sys.argv[1]), evidence)
     faulthandler.enable(evidence, all_threads=False)
     faulthandler.register(signal.SIGUSR1, evidence, all_threads=False)
-    commands = os.fdopen(os.dup(0), "rb", buffering=0)
+    commands = os.fdopen(os.dup(0), "rb")
     with Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)  # a kernel that reads input must not eat our commands
     worker = Worker(channel)

@@ -55,7 +55,7 @@ def ladder(rows: "pd.DataFrame") -> "Figure":
     `rows` are one run's, as `analysis.speedup.ladder` returns them. Raises GemmbenchError if no
     row has a speedup over another.
     """
-    shown = rows[rows["speedup"].gt(0)]
+    shown = rows[rows["speedup"].gt(0) & rows["verdict"].ne("contended")]
     _one_run(shown, "speedup")
     shown = _without_lonely(shown)
     if shown.empty:
@@ -101,10 +101,11 @@ def sweep(rows: "pd.DataFrame") -> "Figure":
     """TFLOP/s over size, a line a kernel with its 95% interval, the dense peak dashed; a panel a
     precision.
 
-    The size of a product that is no cube is the cube root of M·N·K. `rows` are one run's, as
+    The size of a product that is no cube is the cube root of M·N·K. What is contended is left out,
+    here and in `ladder`: its time says nothing. `rows` are one run's, as
     `analysis.speedup.ladder` or `pooled` return them. Raises GemmbenchError if no row has a rate.
     """
-    shown = rows[rows["tflops"].gt(0)]
+    shown = rows[rows["tflops"].gt(0) & rows["verdict"].ne("contended")]
     _one_run(shown, "rate")
     precisions = list(dict.fromkeys(shown["precision"]))
     rungs = {row.kernel: rung(row.kernel, row.tier) for row in rows_of(shown, ("kernel", "tier"))}

@@ -22,6 +22,8 @@ def finish(path: Path, *, timed_share: float, cut_short: bool = False) -> None:
         echo(results.summary(top))
         if top["peak_tflops"].isna().all():
             print("No spec sheet is known for this device, so no percentage of peak is given.")
+    elif df["status"].isin(("interrupted", "unsupported")).all():
+        print("Nothing was measured before the run was stopped, or its time budget was spent.")
     else:
         print("No kernel has a figure that can be trusted. gemmbench show lists each reason; where")
         print("that is contended, end what else uses the cores, and run it again.")
@@ -29,7 +31,7 @@ def finish(path: Path, *, timed_share: float, cut_short: bool = False) -> None:
     print(", ".join(f"{count} {word}" for word, count in words.value_counts().items()), end="; ")
     print(f"{100 * timed_share:.0f}% of the time, imports and compiling apart, was timed launches")
     print(f"run:  {printable(path)}")
-    if cut_short:
+    if cut_short and df["status"].eq("interrupted").any():
         print(f"It was cut short. Go on with: gemmbench run --resume {printable(path)}")
         return
     try:

@@ -134,6 +134,8 @@ class Progress(Quiet):
         rate = 2 * record.batch * record.m * record.n * record.k / found.value / 1e3
         word = verdict(record.turns, target=self._target)
         self._say(f"  {what}  {duration(found.value / 1e3):>9}  {digits(rate):>10} TFLOP/s  {word}")
+        for told in record.warnings:
+            self._say(f"    {told}")
         if rate > self._best.get(record.precision, (0.0, ""))[0]:
             self._best[record.precision] = (rate, record.kernel)
 

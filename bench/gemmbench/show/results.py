@@ -228,7 +228,7 @@ def _notes(found: Comparison) -> tuple[str, ...]:
     counts = {word: found.count(word) for word in ("faster", "slower", "same", "unsure")}
     notes = [
         ", ".join(f"{count} {word}" for word, count in counts.items())
-        + f"; a change below {found.delta:.3g} is the same"
+        + f"; a change below {percent(100 * found.delta)} is the same"
     ]
     if found.machine == "moved":
         notes.append(f"the machine changed: its self-test reads {times(found.anchor.value)} in b")

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -90,12 +91,10 @@ def measure(
     session = next(_sessions)
     if device == "cpu":
         clock, turners, close = _on_host(functions)
-    elif device.startswith("cuda"):
+    else:
         from gemmbench.timing.gpu import turners_of_callables
 
-        clock, turners, close = turners_of_callables(functions, device)
-    else:
-        raise GemmbenchError(f"device {device!r} is neither cpu nor cuda, cuda:0, …")
+        clock, turners, close = turners_of_callables(functions, _usable(device))
     try:
         taken = rounds(
             turners,
@@ -154,17 +153,38 @@ def _measurement(
     )
 
 
+def _usable(device: str) -> str:
+    """The GPU's name in torch. Raises GemmbenchError where torch cannot use it."""
+    name = str(device)  # torch.device("cuda:0") will do, too
+    if not re.fullmatch(r"cuda(:\d{1,3})?", name):
+        raise GemmbenchError(f"device {name!r} is none of cpu, cuda, cuda:0, …: give one of these")
+    import torch
+
+    try:
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+        torch.zeros(1, device=name).item()
+    except (RuntimeError, AssertionError) as error:  # the latter of a build for CPUs only
+        count = torch.cuda.device_count()
+        raise GemmbenchError(
+            f"device {name!r}: torch sees {count} {'GPU' if count == 1 else 'GPUs'}, and cannot "
+            f"use this one: {str(error).partition(chr(10))[0].rstrip('.')}: see gemmbench doctor, "
+            "or give device='cpu'"
+        ) from error
+    return name
+
+
 def _on_host(
     functions: Mapping[str, Callable[[], object]],
 ) -> tuple[str, dict[str, Callable[[int], Turn]], Callable[[], None]]:
     # Turns of 20 ms in samples of at least 0.2 ms: short samples dodge a neighbour's bursts.
     timing = HostTiming(settle_s=0.010, turn_s=0.020, sample_s=0.0005)
-    lost = LostTime()
-
-    def turner(function: Callable[[], object]) -> Callable[[int], Turn]:
-        subject = HostSubject([function])
+    subjects = {name: HostSubject([function]) for name, function in functions.items()}
+    for subject in subjects.values():
         subject.calibrate(timing)
+    lost = LostTime()  # opens files: only now, as a function may raise in its calibration
+
+    def turner(subject: HostSubject) -> Callable[[int], Turn]:
         return lambda number: take_turn(subject, number=number, timing=timing, lost=lost)
 
-    turners = {name: turner(function) for name, function in functions.items()}
+    turners = {name: turner(subject) for name, subject in subjects.items()}
     return "perf_counter_ns", turners, lost.close

@@ -7,12 +7,14 @@ import itertools
 import math
 import statistics
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gemmbench.timing.turn import Turn
+from gemmkernels.errors import GemmbenchError
 from gemmkernels.kernel import Launch
 
 AHEAD = 3
@@ -21,6 +23,14 @@ AHEAD = 3
 LEAST_SAMPLES = 5
 LONGEST_TURN = 4.0
 STEADY = 0.005
+UNSEEN_SHARE, UNSEEN_S = 0.2, 100e-6
+"""The device may be busy so long after a sample, as a share of it and beside it: for the host to
+learn that it is idle takes some 10 µs."""
+
+UNSEEN_SAMPLES = 3
+"""Of so many one passes: the host may have been held up as it waited."""
+
+_REMEDY = "launch on torch.cuda.current_stream()"
 UNKNOWN_LLC = 256 * 2**20
 
 
@@ -78,6 +88,7 @@ class GpuSubject:
         self.per_sample = 1
         self.mode = timing.launch
         self.warning = ""
+        self._unseen_s = 0.0  # how long the device went on after the last sample, if too long
         self._cycle: Iterator[Launch] = itertools.cycle(self.launches)
         self._graphs: list[tuple[Any, int]] = []
         self._next_graph: Iterator[tuple[Any, int]] = iter(())
@@ -92,17 +103,19 @@ class GpuSubject:
 
         Everything that a capture forbids (compiling, library handles, first allocations) has
         happened by then, on the same stream. A capture that fails falls back to `stream`, and
-        `warning` says so.
+        `warning` says so. Raises GemmbenchError for launches on another stream: the events would
+        not see them.
         """
         self.prepare()
         with self.cuda.stream(self.stream):
             for launch in self.launches:
                 launch.run()
-            self.stream.synchronize()
+            self.cuda.synchronize()  # inputs are filled on another stream
             self.launch_s = self._time()
             while self.launch_s * self.per_sample < 1e-3 and self.per_sample < 1 << 14:
                 self.per_sample *= 2
                 self.launch_s = self._time()
+            self._check_stream()
         self.per_sample = 1 if self.mode == "single" else self._wanted()
         if self.mode == "graph":
             self._capture()
@@ -111,6 +124,18 @@ class GpuSubject:
         """Launches that fill a sample."""
         return max(1, round(self.timing.sample_s / max(self.launch_s, 1e-9)))
 
+    def _check_stream(self) -> None:
+        """After the last sample: it must have been all that the device had to do."""
+        for _ in range(1, UNSEEN_SAMPLES):
+            if self._unseen_s <= 0:
+                return
+            self._time()
+        if self._unseen_s > 0:
+            raise GemmbenchError(
+                f"the device was busy for {self._unseen_s * 1e3:.3g} ms more after all launches "
+                f"had ended: it works on a stream of its own: {_REMEDY}"
+            )
+
     def _time(self) -> float:
         """Seconds a launch, of one sample."""
         start, stop = self.cuda.Event(enable_timing=True), self.cuda.Event(enable_timing=True)
@@ -118,7 +143,12 @@ class GpuSubject:
         count = self.enqueue()
         stop.record(self.stream)
         stop.synchronize()
-        return float(start.elapsed_time(stop)) / 1e3 / count
+        ended_s = time.perf_counter()
+        self.cuda.synchronize()
+        waited_s = time.perf_counter() - ended_s
+        sample_s = float(start.elapsed_time(stop)) / 1e3
+        self._unseen_s = waited_s if waited_s > UNSEEN_SHARE * sample_s + UNSEEN_S else 0.0
+        return sample_s / count
 
     def _capture(self) -> None:
         """Graphs of a sample each; twice, where the host had set the pace of the estimate."""
@@ -153,8 +183,14 @@ class GpuSubject:
             chunks = [self.launches[i : i + wanted] for i in range(0, sets, wanted)]
         for chunk in chunks:
             graph = self.cuda.CUDAGraph()
-            with self.cuda.graph(graph, stream=self.stream):
-                self._returned += [launch.run() for launch in chunk]
+            with warnings.catch_warnings(record=True) as heard:
+                warnings.simplefilter("always")
+                with self.cuda.graph(graph, stream=self.stream):
+                    self._returned += [launch.run() for launch in chunk]
+            for told in heard:
+                if "graph is empty" in str(told.message).lower():  # torch says it, no call does
+                    raise GemmbenchError(f"its graph is empty: {_REMEDY}")
+                warnings.warn_explicit(told.message, told.category, told.filename, told.lineno)
             self._graphs.append((graph, len(chunk)))
         self.per_sample = self._graphs[0][1]
         self._next_graph = itertools.repeat(self._graphs[0])
