@@ -58,7 +58,7 @@ def test_files_of_the_same_name_stay_apart(tmp_path: Path) -> None:
         ("KERNELS = ()\n", r"KERNELS is empty"),
         (GOOD + 'KERNEL = make("torch")\n', r"'torch' is taken: choose another"),
         (GOOD + 'KERNELS = (make("a"), make("a"))\n', r"'a' is taken: choose another"),
-        (GOOD + 'KERNEL = make("")\n', r"GemmbenchError: kernel name '' must begin with a letter"),
+        (GOOD + 'KERNEL = make("")\n', r": kernel name '' must begin with a letter"),
     ],
 )
 def test_a_mistake_is_one_line(tmp_path: Path, text: str, said: str) -> None:

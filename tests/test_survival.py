@@ -249,7 +249,7 @@ def test_two_runs_in_one_folder_and_two_that_take_one_up(tmp_path: Path) -> None
     one.start()
     one.until(lines=4)
     one.hit("SIGINT x3")
-    assert one.wait() == 130
+    assert one.wait() in (130, -2)  # of the third one, in its last instants
     assert "Traceback" not in one.said()
     path = one.path()
     assert path is not None

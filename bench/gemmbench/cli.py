@@ -147,6 +147,7 @@ def run(
             try:
                 finish(outcome.path, timed_share=outcome.timed_share, cut_short=outcome.interrupted)
             except KeyboardInterrupt:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
                 click.echo(f"run:  {outcome.path}")
                 raise
         return outcome.exit_code
@@ -284,7 +285,7 @@ def compare(a: str, b: str, by: str, delta: str, form: str) -> None:
         from gemmbench.show.tables import check_format, echo
 
         if Path(a) == Path(b):
-            raise GemmbenchError(f"{a} is on both sides: name another run for B")
+            warnings.warn(f"{a} is on both sides: name another run for B", stacklevel=1)
         found = compare(a, b, by=by, delta=parse_percent("--delta", delta) or 0.0)  # type: ignore[arg-type]
         echo(comparison(found), form=check_format(form, ("table", "markdown")))
         return 0

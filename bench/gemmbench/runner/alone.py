@@ -159,7 +159,7 @@ def _hear(progress: Progress, message: FromWorker) -> None:
             progress.turns.clear()
         case Ended():
             # In a worker it is a kernel's fault; here it may well be the user's Ctrl-C.
-            if message.reason == "KeyboardInterrupt":
+            if message.reason.startswith("KeyboardInterrupt"):
                 raise KeyboardInterrupt
             progress.ended = message
             progress.end(message.status, message.reason)  # type: ignore[arg-type]
