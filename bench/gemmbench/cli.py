@@ -284,9 +284,9 @@ def compare(a: str, b: str, by: str, delta: str, form: str) -> None:
         from gemmbench.show.results import comparison
         from gemmbench.show.tables import check_format, echo
 
+        found = compare(a, b, by=by, delta=parse_percent("--delta", delta) or 0.0)  # type: ignore[arg-type]
         if Path(a) == Path(b):
             warnings.warn(f"{a} is on both sides: name another run for B", stacklevel=1)
-        found = compare(a, b, by=by, delta=parse_percent("--delta", delta) or 0.0)  # type: ignore[arg-type]
         echo(comparison(found), form=check_format(form, ("table", "markdown")))
         return 0
 
