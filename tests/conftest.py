@@ -1,6 +1,14 @@
-"""What all tests share: where there is no GPU, its tests are skipped, and say why."""
+"""What all tests share: where there is no GPU, its tests are skipped, and say why.
+
+Hypothesis draws the same inputs each time, so that a test of one commit has one result;
+`tests/hostile.py` draws new ones.
+"""
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.load_profile("same")
 
 
 def _no_gpu() -> str | None:

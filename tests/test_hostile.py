@@ -48,7 +48,9 @@ pytestmark = pytest.mark.filterwarnings("default::gemmbench.records.frame.RunFil
 def test_any_input_is_taken_or_refused_in_one_line(
     reader: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # a text may be a pattern that matches what is here
+    here = tmp_path / "deep" / "in" / "a folder"  # a text may be a path: "..", "*", "../.."
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
 
     @settings(
         max_examples=EXAMPLES.get(reader, 200),
@@ -229,6 +231,19 @@ def test_no_name_stops_a_picture(kind: str, tmp_path: Path) -> None:
     out, _ = call("plot", *runs, "--kind", kind, "--out", "x\x1b[31m", cwd=tmp_path)
     assert "x\\x1b[31m.png" in out
     assert (tmp_path / "x\x1b[31m.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("kind", ["ladder", "sweep"])
+@pytest.mark.parametrize("time_us", [1e-305, 1e-20, 1e25, 1e299])
+def test_no_time_stops_a_picture(kind: str, time_us: float, tmp_path: Path) -> None:
+    """A time such as only a damaged file has: no axis reaches so far."""
+    found = [
+        record("naive", tier="naive", base=True, took=turns(100.0, rounds=7)),
+        record("tiled", took=turns(time_us, rounds=7)),
+    ]
+    write(tmp_path / "a.jsonl", [header(), *found])
+    _, err = call("plot", "a.jsonl", "--kind", kind, cwd=tmp_path, code=2)
+    assert "can't be drawn: no device does that" in err
 
 
 @pytest.mark.parametrize("text", [text for text in NAMES if "$" in text])

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 
+from gemmbench.runner import budget
 from gemmbench.runner.messages import Case, KernelInfo
 from gemmbench.runner.plan import MAX_CASES, Group, _fitting, most_telling, wanted_cases
 from gemmbench.runner.request import Request
@@ -78,3 +79,20 @@ def test_too_many_cases_are_refused_before_they_are_all_made() -> None:
     assert len(wanted_cases(few, (), CPU, INFOS, repeats=MAX_CASES // 10)) == 10
     with pytest.raises(GemmbenchError, match="at least 10 cases in 50001 repeats"):
         wanted_cases(few, (), CPU, INFOS, repeats=MAX_CASES // 10 + 1)
+
+
+def test_a_budget_is_over_when_the_next_group_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    problem = Problem(m=64, n=64, k=64, precision="fp32")
+    group = Group(name="g", cases=(Case("torch", problem),), estimate_s=10.0)
+    ours = budget.Budget(30.0, began_s=100.0)
+    ours.expect(20.0)
+    assert not ours.is_over(group)
+    assert ours.time_left_s() == 20.0
+    ours.learn(group, 30.0)  # three times as slow as it was thought: the pace is now 2
+    assert ours.time_left_s() == 20.0
+    now = 111.0
+    assert ours.is_over(group)
+    assert ours.time_left_s() == 19.0
+    assert not budget.Budget(None, began_s=0.0).is_over(group)

@@ -3,16 +3,12 @@
 import contextlib
 import gc
 import time
-import traceback
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import gemmbench
-import gemmkernels
 from gemmbench.runner.messages import (
     Afresh,
     Bound,
@@ -23,22 +19,20 @@ from gemmbench.runner.messages import (
     Took,
     Work,
 )
+from gemmbench.runner.reason import reason_of
 from gemmbench.runner.turners import SLOW_LAUNCH_S, Bench, Subject, make_bench, output_of
 from gemmbench.timing.method import operand_sets
 from gemmbench.timing.rounds import rounds
 from gemmbench.timing.turn import Turn
 from gemmbench.verify import Execute, Verifier, WrongError
 from gemmkernels.device import Device
-from gemmkernels.errors import GemmbenchError, one_line
+from gemmkernels.errors import one_line
 from gemmkernels.kernel import Kernel, Launch
 from gemmkernels.operands import Operands, allocate, copy_inputs, poison, set_bytes
 from gemmkernels.problem import Problem
 
 if TYPE_CHECKING:
     import torch
-
-
-_LIBRARIES = tuple(Path(m.__file__ or "").parent for m in (gemmbench, gemmkernels, traceback))
 
 
 class DeviceLostError(Exception):
@@ -175,7 +169,7 @@ class GroupWork:
         except WrongError as error:
             self._end(index, "wrong", str(error))
         except BaseException as error:
-            self._end(index, "failed", _reason(error))
+            self._end(index, "failed", reason_of(error))
             self._probe_device()
         else:
             return True
@@ -191,7 +185,7 @@ class GroupWork:
             torch.cuda.synchronize()
             torch.zeros(1, device=self.device.torch_device).add_(1).item()
         except Exception as error:
-            raise DeviceLostError(_reason(error)) from None
+            raise DeviceLostError(reason_of(error)) from None
 
     def _shared(self, problem: Problem) -> _Sets:
         if problem not in self._sets:
@@ -380,25 +374,3 @@ def _once(launch: Launch, operands: Operands) -> Execute:
         return (output_of(launch, operands),)
 
     return run
-
-
-def _reason(error: BaseException) -> str:
-    """One line that helps, of whatever was raised."""
-    if isinstance(error, GemmbenchError):
-        return str(error)
-    text, name = one_line(error, 300), one_line(type(error).__name__, 80)
-    signs = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "out of memory")
-    if isinstance(error, MemoryError) or "OutOfMemory" in name or any(s in text for s in signs):
-        return f"out of memory: {text or name}"
-    return (f"{name}: {text}" if text else name) + _place(error)
-
-
-def _place(error: BaseException) -> str:
-    """` at mine.py:12 in run`: where a user's file raised it, or had it raised; "" for ours."""
-    own = ""
-    for frame in traceback.extract_tb(error.__traceback__):
-        path = Path(frame.filename)
-        ours = any(path.is_relative_to(folder) for folder in _LIBRARIES)
-        if not (ours or "site-packages" in path.parts or frame.filename.startswith("<")):
-            own = f" at {path.name}:{frame.lineno} in {frame.name}"
-    return own

@@ -15,6 +15,7 @@ from gemmbench.doctor.examination import Examination
 from gemmbench.records.journal import Journal
 from gemmbench.records.reader import Run, read
 from gemmbench.records.schema import Footer, Header, Record, SelfTest, Status
+from gemmbench.runner.budget import Budget
 from gemmbench.runner.crew import ChangedError, Crew, DeviceGoneError
 from gemmbench.runner.header import check_same, make_header
 from gemmbench.runner.ledger import Ledger
@@ -85,10 +86,8 @@ class Supervisor:
         self._hello: Hello | None = None
         self._timed_s = 0.0
         self._compile_s = 0.0
-        self._left_s = 0.0
-        self._pace = 1.0
+        self._budget = Budget(request.budget_s, began_s=self._began)
         self._sitting = 0
-        self._beyond_budget = 0
 
     # What a run is.
 
@@ -182,7 +181,7 @@ class Supervisor:
     # Measuring.
 
     def _measure(self, plan: Plan, how: Timing) -> None:
-        self._left_s = plan.estimate_s
+        self._budget.expect(plan.estimate_s)
         worked = False
         for repeat in range(self._repeats(plan)):
             self._repeat_falls(plan, repeat)
@@ -196,13 +195,13 @@ class Supervisor:
             if not self._verify_only:
                 self._test_pair(repeat, how)
             for group in todo:
-                if self._over_budget(group):
+                if self._budget.is_over(group):
                     self._leave_out([group], repeat)
                     continue
-                self._listener.began(repeat, group, self._time_left_s())
+                self._listener.began(repeat, group, self._budget.time_left_s())
                 began = time.monotonic()
                 self._run_group(group, repeat, how)
-                self._learn_pace(group, time.monotonic() - began)
+                self._budget.learn(group, time.monotonic() - began)
 
     def _repeats(self, plan: Plan) -> int:
         return 1 if self._verify_only else plan.repeats
@@ -223,27 +222,11 @@ class Supervisor:
         left = [
             self._ended(case, "interrupted", reason, group=group.name, repeat=repeat)
             for group in groups
-            if self._over_budget(group)
+            if self._budget.is_over(group)
             for case in self._ledger.missing(group, repeat)
         ]
         self._ledger.keep(left)
-        self._beyond_budget += len(left)
-
-    def _over_budget(self, group: Group) -> bool:
-        if self._request.budget_s is None:
-            return False
-        spent_s = time.monotonic() - self._began
-        return spent_s + group.estimate_s * min(self._pace, 2.0) > self._request.budget_s
-
-    def _time_left_s(self) -> float:
-        left_s = self._left_s * self._pace
-        if self._request.budget_s is None:
-            return left_s
-        return max(0.0, min(left_s, self._request.budget_s - (time.monotonic() - self._began)))
-
-    def _learn_pace(self, group: Group, took_s: float) -> None:
-        self._left_s = max(0.0, self._left_s - group.estimate_s)
-        self._pace = 0.5 * self._pace + 0.5 * took_s / max(group.estimate_s, 1e-3)
+        self._budget.left_out += len(left)
 
     def _run_group(self, group: Group, repeat: int, how: Timing) -> None:
         known = [Progress(case=case) for case in self._ledger.missing(group, repeat)]
@@ -396,7 +379,7 @@ class Supervisor:
             timed_s=footer.timed_s,
             setup_s=footer.setup_s,
             interrupted=interrupted,
-            beyond_budget=self._beyond_budget,
+            beyond_budget=self._budget.left_out,
         )
 
 

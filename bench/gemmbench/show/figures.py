@@ -44,6 +44,9 @@ MARKS = 300
 NAME = 40
 """Longer names of kernels are cut."""
 
+REACH = 1e15
+"""A rate or a speedup beyond it, or below its inverse, is none."""
+
 WIDE_RANGE = 30.0
 """Rates that differ by more are drawn on a logarithmic axis, or the slow ones could not be seen."""
 
@@ -57,6 +60,7 @@ def ladder(rows: "pd.DataFrame") -> "Figure":
     """
     shown = rows[rows["speedup"].gt(0) & rows["verdict"].ne("contended")]
     _one_run(shown, "speedup")
+    _within_reach(shown, "speedup")
     shown = _without_lonely(shown)
     if shown.empty:
         raise GemmbenchError("nothing to draw: no kernel has another beside it; see --kind sweep")
@@ -107,6 +111,7 @@ def sweep(rows: "pd.DataFrame") -> "Figure":
     """
     shown = rows[rows["tflops"].gt(0) & rows["verdict"].ne("contended")]
     _one_run(shown, "rate")
+    _within_reach(shown, "tflops")
     precisions = list(dict.fromkeys(shown["precision"]))
     rungs = {row.kernel: rung(row.kernel, row.tier) for row in rows_of(shown, ("kernel", "tier"))}
     kernels = sorted(rungs, key=rungs.__getitem__)
@@ -164,6 +169,18 @@ def _one_run(rows: "pd.DataFrame", what: str) -> None:
         raise GemmbenchError(
             f"a figure is of one run, these are {rows['run_id'].nunique()}: name one"
         )
+
+
+def _within_reach(rows: "pd.DataFrame", column: str) -> None:
+    """Of a damaged file a value may be 1e300: no axis can be made for it."""
+    for name in (column, f"{column}_low", f"{column}_high"):
+        known = rows[name].dropna()
+        beyond = known[~known.between(1 / REACH, REACH)]
+        if not beyond.empty:
+            raise GemmbenchError(
+                f"{name} {beyond.iloc[0]:.3g} can't be drawn: no device does that; is the file "
+                "damaged?"
+            )
 
 
 def _readable(count: int, what: str) -> None:
@@ -236,10 +253,10 @@ def _bars(
     axes.set_yticks(ticks, [label(name, NAME) for name in slots])
     axes.set_ylim(place - 0.9, -0.9)
     axes.axvline(1.0, color=GREY, linewidth=0.8)
-    axes.set_xscale("log")
     speeds = [row.speedup for row in rows]
     low, high = min(0.9, min(speeds) / 1.15), max(1.5, max(speeds)) ** 1.25 * 1.3
-    axes.set_xlim(low, high)
+    axes.set_xlim(low, high)  # before the scale, which else looks for limits of its own
+    axes.set_xscale("log")
     ratios(axes.xaxis, low, high)
 
 
