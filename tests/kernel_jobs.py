@@ -19,7 +19,7 @@ import torch
 
 from gemmkernels import Device, Kernel, Operands, Problem
 from gemmkernels.ladder import find
-from gemmkernels.operands import allocate, fill, poison
+from gemmkernels.operands import allocate, fill, poison, product, values
 
 ROOT = Path(__file__).resolve().parents[1]
 TRITON = ("triton-naive", "triton-tiled", "triton-matrix-core")
@@ -83,11 +83,9 @@ def error(operands: Operands) -> float:
     output; tf32 rounds its inputs to 11 bits besides.
     """
     row = operands.problem.numerics
-    a, b, c = (tensor.double() for tensor in (operands.a, operands.b, operands.out))
-    scale = 1.0
-    if operands.scale_a is not None and operands.scale_b is not None:
-        scale = operands.scale_a.item() * operands.scale_b.item()
-    exact, spread = scale * (a @ b), scale * (a.abs() @ b.abs())
+    a, b = values(operands)
+    c = operands.out.double()
+    exact, spread = product(operands, a, b), product(operands, a.abs(), b.abs())
     if row.is_integer:
         return 0.0 if torch.equal(c, exact) else float("inf")
     unit = operands.problem.k * UNIT[row.accumulate]
@@ -186,24 +184,27 @@ def compile_case(kernel: Kernel, problem: Problem, device: Device) -> dict[str, 
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
+    from gemmkernels.gpu.host import Call
+
     assert isinstance(kernel.bind, str)
     function = importlib.import_module(kernel.bind.partition(":")[0]).matmul_kernel
     with torch.device("meta"):
         (operands,) = allocate_meta(problem, device)
     launch = kernel.launch(operands)
-    run: Any = launch.run
-    named = dict(zip(function.arg_names, run.args, strict=False)) | run.keywords
+    (call,) = launch.calls
+    assert isinstance(call, Call)
+    named = dict(zip(function.arg_names, call.arguments, strict=False)) | dict(call.named)
     signature, constants, attributes = {}, {}, {}
     for place, name in enumerate(function.arg_names):
         value = named.pop(name)
         if isinstance(value, torch.Tensor):
             signature[name] = "*" + TYPES[str(value.dtype).removeprefix("torch.")]
-        elif name in run.keywords or value is None or value == 1:
+        elif name in call.named or value is None or value == 1:
             signature[name], constants[(place,)] = "constexpr", value
             continue
         else:
             signature[name] = "i32"
-        if isinstance(value, torch.Tensor) or value % 16 == 0:
+        if isinstance(value, torch.Tensor) or (isinstance(value, int) and value % 16 == 0):
             attributes[(place,)] = [["tt.divisibility", 16]]
     target = GPUTarget("hip", device.gfx, 64) if device.gfx else GPUTarget("cuda", device.sm, 32)
     source = ASTSource(fn=function, signature=signature, constexprs=constants, attrs=attributes)

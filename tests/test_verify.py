@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from gemmbench.verify import Verifier, WrongError, fill_exact, gamma
+from gemmkernels import operands as words
 from gemmkernels.device import Device
 from gemmkernels.operands import Operands, allocate, fill, poison
+from gemmkernels.precision import PRECISIONS
 from gemmkernels.problem import Problem
 
 CPU = Device(
@@ -27,13 +29,7 @@ Fault = Callable[[Operands, int], None]
 
 def product(operands: Operands) -> torch.Tensor:
     """The right answer, by a product that is exact for the exact check's integers."""
-    return (operands.a.double() @ operands.b.double()) * scale_of(operands)
-
-
-def scale_of(operands: Operands) -> float:
-    if operands.scale_a is None or operands.scale_b is None:
-        return 1.0
-    return float(operands.scale_a * operands.scale_b)
+    return words.product(operands, *words.values(operands))
 
 
 def library(operands: Operands) -> None:
@@ -195,7 +191,9 @@ def test_sums_in_fp16_are_caught_where_fp32_is_promised(precision: str) -> None:
         total = torch.zeros(64, 64, dtype=torch.float16)
         for k in range(0, 512, 16):
             total += (a[:, k : k + 16] @ b[k : k + 16]).half()
-        operands.out.copy_(total * scale_of(operands))
+        if operands.scale_a is not None and operands.scale_b is not None:
+            total = total * (operands.scale_a * operands.scale_b)
+        operands.out.copy_(total)
         return operands.out
 
     with pytest.raises(WrongError, match="exact"):
@@ -214,15 +212,107 @@ def test_a_scale_that_is_not_applied_is_caught(scale: str) -> None:
         as_the_runner_does(Verifier(operands=operands), unscaled)
 
 
-@pytest.mark.parametrize(
-    "precision", ["fp64", "fp32", "tf32", "fp16", "bf16", "fp8_e4m3", "fp8_e5m2", "int8"]
-)
+def of(precision: str, m: int, n: int, k: int, *, experts: int = 1) -> Problem:
+    """A problem in a layout and with a K that the precision has."""
+    row = PRECISIONS[precision]
+    along = row.block or (4 if row.sparse else 1)
+    layout = "nt" if row.is_blockwise else "nn"
+    k = -(-k // along) * along
+    return Problem(m=m, n=n, k=k, precision=precision, layout=layout, experts=experts)
+
+
+@pytest.mark.parametrize("experts", [1, 3])
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_what_is_right_passes_in_every_precision(precision: str, experts: int) -> None:
+    (operands,) = allocate(of(precision, 50, 37, 96, experts=experts), CPU)
+    verifier = Verifier(operands=operands)
+    as_the_runner_does(verifier, lambda call: operands.out.copy_(product(operands)))
+    assert verifier.error <= 1
+
+
+def shifted(scale: torch.Tensor, dim: int) -> torch.Tensor:
+    """Each the scale of its neighbour."""
+    same_size = torch.uint8 if scale.element_size() == 1 else torch.int32
+    return scale.view(same_size).roll(1, dim).view(scale.dtype)
+
+
+MANY_SCALES = [row.name for row in PRECISIONS.values() if row.scaling in ("rowwise", "blockwise")]
+
+
+@pytest.mark.parametrize("precision", MANY_SCALES)
+@pytest.mark.parametrize("which", ["scale_a", "scale_b"])
+@pytest.mark.parametrize("dim", [-2, -1])
+def test_the_scale_of_a_neighbour_is_caught(precision: str, which: str, dim: int) -> None:
+    (operands,) = allocate(of(precision, 50, 37, 96), CPU)
+    scale = getattr(operands, which)
+    if scale.shape[dim] == 1:
+        pytest.skip("has one scale along it")
+
+    def wrong(call: int) -> torch.Tensor:
+        right = scale.clone()
+        scale.copy_(shifted(scale, dim))
+        result = product(operands)
+        scale.copy_(right)
+        return operands.out.copy_(result)
+
+    with pytest.raises(WrongError, match="exact"):
+        as_the_runner_does(Verifier(operands=operands), wrong)
+
+
+@pytest.mark.parametrize("freivalds", [False, True])
+def test_a_row_that_goes_to_another_expert_is_caught(
+    freivalds: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if freivalds:
+        monkeypatch.setattr("gemmbench.verify.PRODUCT_FLOP", {"cpu": 1.0})
+    (operands,) = allocate(of("fp32", 30, 20, 40, experts=4), CPU)
+    as_the_runner_does(
+        Verifier(operands=operands), lambda call: operands.out.copy_(product(operands))
+    )
+
+    def wrong(call: int) -> torch.Tensor:
+        operands.out.copy_(product(operands))
+        first = operands.problem.tokens[0]
+        operands.out[first - 1] = operands.a[first - 1] @ operands.b[1]
+        return operands.out
+
+    with pytest.raises(WrongError, match="exact"):
+        as_the_runner_does(Verifier(operands=operands), wrong)
+
+
+@pytest.mark.parametrize("k", [4, 8, 12, 100, 1000])
+@pytest.mark.parametrize("data", ["exact", "normal", "integers"])
+def test_a_sparse_a_has_two_zeros_in_four(k: int, data: str) -> None:
+    (operands,) = allocate(of("fp16_sparse", 33, 8, k), CPU)
+    if data == "exact":
+        fill_exact(operands, 5)
+    else:
+        fill(operands, data=data)
+    blocks = (operands.a.float() != 0).view(33, -1, 4).sum(-1)
+    assert int(blocks.max()) == 2
+
+
+def test_bf16_does_not_pass_for_three_times_bf16() -> None:
+    (operands,) = allocate(Problem(m=64, n=64, k=256, precision="bf16x3"), CPU)
+
+    def once(call: int) -> torch.Tensor:
+        return operands.out.copy_(operands.a.bfloat16().double() @ operands.b.bfloat16().double())
+
+    with pytest.raises(WrongError, match="exact"):
+        as_the_runner_does(Verifier(operands=operands), once)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("k", [1, 2, 3, 7, 64, 1001, 20_000])
 def test_the_exact_inputs_are_exact(precision: str, k: int) -> None:
     """A product in the promised accumulator, in any order, is the float64 product."""
-    (operands,) = allocate(Problem(m=16, n=8, k=k, precision=precision), CPU)
+    (operands,) = allocate(of(precision, 16, 8, k), CPU)
+    row, k = PRECISIONS[precision], operands.problem.k
+    for scale in (operands.scale_a, operands.scale_b):
+        if scale is not None:
+            scale.copy_(torch.ones(scale.shape))
     fill_exact(operands, 3)
-    a, b = operands.a.double(), operands.b.double()
+    a, b = words.values(operands)
     assert torch.equal(a, a.round())
     assert torch.equal(b, b.round())
     assert int(a.abs().max()) > 0
@@ -232,9 +322,9 @@ def test_the_exact_inputs_are_exact(precision: str, k: int) -> None:
         total += a[:, index : index + 1] * b[index : index + 1]
         largest = max(largest, float(total.abs().max()))
     exact_up_to = {"fp64": 2.0**53, "int8": 2.0**31, "fp8_e4m3": 2.0**13, "fp8_e5m2": 2.0**13}
-    assert largest <= exact_up_to.get(precision, 2.0**24)
+    assert largest <= exact_up_to.get(row.arithmetic, 2.0**24)
     if k >= 1000:
-        assert largest > 2**12
+        assert largest > (2**11 if row.bits_in == 4 and k < 2000 else 2**12)
         assert len(set(total.flatten().tolist())) > 4
     assert torch.equal(
         total.to(operands.out.dtype).double(), (a @ b).to(operands.out.dtype).double()

@@ -34,7 +34,7 @@ _WHAT = (
         *("--shape", "shapes"),
         multiple=True,
         metavar="MxNxK",
-        help="One shape, or 8*MxNxK; repeat for more.",
+        help="One shape, 8*MxNxK (a batch) or 8@MxNxK (experts); repeat for more.",
     ),
     click.option("--m", metavar="VALUES", help="4096; 1024:8192:1024; 1024:8192:x2; with commas."),
     click.option("--n", metavar="VALUES", help="Likewise, or m: as M. All products are measured."),
@@ -43,7 +43,7 @@ _WHAT = (
         *("--shapes", "shape_files"),
         multiple=True,
         metavar="FILE.csv",
-        help="Columns m, n, k; batch, layout, label.",
+        help="Columns m, n, k; batch, experts, layout, label.",
     ),
     click.option(
         "--precision",

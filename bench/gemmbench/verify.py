@@ -17,7 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gemmkernels.operands import Operands, fill, poison
+from gemmkernels import encoding
+from gemmkernels.operands import Operands, fill, poison, product, values
 from gemmkernels.precision import Precision
 
 if TYPE_CHECKING:
@@ -81,6 +82,9 @@ _NUMERICS = {
     # A of 12 bits: TF32 would lose the last one.
     "fp32": Numerics(unit_out=0.0, largest=4095, least=2049, partial=2.0**22),
     "tf32": Numerics(unit_in=2.0**-10, unit_out=0.0, largest=2048),
+    # Two bf16 hold 16 bits; the product of the low halves is left out. A of 12 bits, B of 8: B has
+    # no low half, all is exact, and TF32 would lose A's last bit.
+    "bf16x3": Numerics(unit_in=2.0**-16, unit_out=0.0, largest=4095, least=2049, partial=2.0**18),
     "fp16": Numerics(unit_out=2.0**-11, largest=2048),
     "bf16": Numerics(unit_out=2.0**-8, largest=256),
     "fp8_e4m3": Numerics(
@@ -90,12 +94,15 @@ _NUMERICS = {
         unit_acc=2.0**-13, unit_out=2.0**-8, largest=8, partial=5000.0, source=_HOPPER_FP8
     ),
     "int8": Numerics(unit_acc=0.0, unit_out=0.0, largest=127, partial=2.0**17, source="exact"),
+    "mxfp8": Numerics(unit_out=2.0**-8, largest=16, partial=5000.0),
+    "mxfp4": Numerics(unit_out=2.0**-8, largest=4),
+    "nvfp4": Numerics(unit_out=2.0**-8, largest=4),
 }
 
 
 def numerics(precision: Precision) -> Numerics:
     """The constants that hold for a precision on any device."""
-    return _NUMERICS[precision.name]
+    return _NUMERICS[precision.arithmetic]
 
 
 @dataclass(kw_only=True)
@@ -169,9 +176,7 @@ class Verifier:
     def _fill_exact(self, salt: int) -> "torch.Tensor | None":
         """Inputs in place; the reference, or None where Freivalds' check is to be used."""
         operands = self.operands
-        if operands.scale_a is not None and operands.scale_b is not None:
-            operands.scale_a.fill_(0.5)
-            operands.scale_b.fill_(2.0)
+        _scale_exactly(operands)
         if kept := self._exact.get(salt):
             operands.a.copy_(kept[0])
             operands.b.copy_(kept[1])
@@ -179,8 +184,7 @@ class Verifier:
         fill_exact(operands, salt)
         if self.exact_by == "freivalds":
             return None
-        product = operands.a.double() @ operands.b.double()
-        reference = product.to(operands.out.dtype)
+        reference = product(operands, *values(operands)).to(operands.out.dtype)
         size = sum(t.numel() * t.element_size() for t in (operands.a, operands.b, reference))
         if size <= CACHED_BYTES:
             self._exact[salt] = (operands.a.clone(), operands.b.clone(), reference)
@@ -196,24 +200,22 @@ class Verifier:
         device = operands.a.device
         each = 4 * problem.batch * problem.n * problem.k
         wanted = min(problem.m, max(8, int(ROUNDING_FLOP[operands.device.kind] / each)))
+        wanted = problem.m if problem.experts > 1 else wanted  # no row of any expert is left out
         chooser = torch.Generator().manual_seed(self.seed)
         order = torch.randperm(problem.m, generator=chooser)
         if wanted < problem.m:  # the first, the last, and a choice of the others
             inner = order[(order > 0) & (order < problem.m - 1)][: wanted - 2]
             order = torch.cat((torch.tensor([0, problem.m - 1]), inner))
         rows = torch.sort(order).values.to(device)
-        a, b = _rows(operands.a.double(), rows), operands.b.double()
-        product, size = a @ b, a.abs() @ b.abs()
-        scale = 1.0
-        if operands.scale_a is not None and operands.scale_b is not None:
-            scale = float(operands.scale_a.double() * operands.scale_b.double())
+        a, b = values(operands)
+        a = _rows(a, rows)
+        reference, size = product(operands, a, b), product(operands, a.abs(), b.abs())
         constants = numerics(problem.numerics)
         terms = problem.batch * problem.m * problem.n * problem.k
         size_of = gamma(problem.k, constants.unit_acc, terms) + 2 * constants.unit_in
-        reference = product * scale
         # Two more roundings in fp32: of the scales' product, and of the scaled sum.
-        last = constants.unit_out + (2.0**-22 if scale != 1 else 0.0)
-        bound = size * (scale * size_of) * (1 + last) + reference.abs() * last
+        last = constants.unit_out + (2.0**-22 if operands.scale_a is not None else 0.0)
+        bound = size * size_of * (1 + last) + reference.abs() * last
         self._rounding = (rows, reference, bound)
         return self._rounding
 
@@ -239,9 +241,10 @@ def fill_exact(operands: Operands, salt: int) -> None:
     a, b = operands.a, operands.b
     generator = torch.Generator(device=a.device)
     generator.manual_seed(zlib.crc32(f"exact:{salt}".encode()))
+    row = problem.numerics
     wide = torch.float64 if problem.precision == "fp64" else torch.float32
     half = problem.k // 2
-    pairs = max(1, half)
+    pairs = max(1, half // 2 if row.sparse else half)
 
     def draw(shape: tuple[int, ...], mean: float) -> torch.Tensor:
         """Whole numbers of that mean, within about half of it either side, at most `largest`."""
@@ -250,25 +253,25 @@ def fill_exact(operands: Operands, salt: int) -> None:
         )
         return (mean * (0.5 + u) + v).floor_().clamp_(max=constants.largest)
 
-    batch = a.shape[:-2]
+    of_a, of_b = a.shape[:-2], b.shape[:-2]
     if constants.least:  # long A, short B
         mean_b = min(2.0**9, constants.partial / pairs / (0.75 * constants.largest))
         left = torch.randint(
             constants.least,
             constants.largest,
-            (*batch, problem.m, problem.k - half),
+            (*of_a, problem.m, problem.k - half),
             generator=generator,
             device=a.device,
         ).to(wide)
     else:
         mean = math.sqrt(constants.partial / pairs)
         mean_b = min(mean, constants.largest / 1.5)
-        left = draw((*batch, problem.m, problem.k - half), mean_b)
-    right = draw((*batch, problem.k - half, problem.n), mean_b)
+        left = draw((*of_a, problem.m, problem.k - half), mean_b)
+    right = draw((*of_b, problem.k - half, problem.n), mean_b)
     # A standard deviation of 30 in C keeps it within 256, which bf16 still holds exactly.
     square = float(right.square().mean()) or 1.0
     density = min(1.0, max(900.0 / (pairs * square), min(1.0, 8.0 / pairs)))
-    shape = (*batch, problem.m, half)
+    shape = (*of_a, problem.m, half)
     sign = (
         torch.randint(0, 2, shape, generator=generator, device=a.device, dtype=torch.int8) * 2 - 1
     )
@@ -279,8 +282,69 @@ def fill_exact(operands: Operands, salt: int) -> None:
         back.clamp_(-constants.largest, constants.largest)
     if problem.k > half * 2:  # the middle column of an odd K has no partner
         left[..., half:] = sign.new_ones(1).to(wide) * (left[..., half:] % 2)
-    a.copy_(torch.cat((left, back), dim=-1))
-    b.copy_(torch.cat((right, right[..., :half, :].flip(-2)), dim=-2))
+    if row.sparse:
+        mask = _sparse_mask(left.shape, generator)
+        left *= mask
+        back *= mask.flip(-1)
+    whole_a = torch.cat((left, back), dim=-1)
+    whole_b = torch.cat((right, right[..., :half, :].flip(-2)), dim=-2)
+    if row.is_blockwise:
+        a.copy_(encoding.pack(whole_a, row))
+        b.mT.copy_(encoding.pack(whole_b.mT, row))
+    else:
+        a.copy_(whole_a)
+        b.copy_(whole_b)
+
+
+def _sparse_mask(shape: tuple[int, ...], generator: "torch.Generator") -> "torch.Tensor":
+    """Of each four columns two, at random, are 1; of two that are left over at the end, one.
+
+    Mirrored, the two that are left over and their images are half of one block of four.
+    """
+    import torch
+
+    drawn = torch.rand(shape, generator=generator, device=generator.device)
+    whole = shape[-1] // 4 * 4
+    blocks = torch.unflatten(drawn[..., :whole], -1, (-1, 4))
+    kept = torch.zeros_like(drawn)
+    kept[..., :whole] = torch.zeros_like(blocks).scatter_(-1, blocks.topk(2).indices, 1).flatten(-2)
+    if whole < shape[-1]:
+        kept[..., whole:] = torch.zeros_like(drawn[..., whole:]).scatter_(
+            -1, drawn[..., whole:].argmax(-1, keepdim=True), 1
+        )
+    return kept
+
+
+def _scale_exactly(operands: Operands) -> None:
+    """Powers of two, so that nothing is rounded; where there are many, no two neighbours agree.
+
+    Those of a block of A and of B have the same product for every block of K, so that sums cancel
+    as they do without scales, while a scale of another block's or row's spoils the result.
+    """
+    import torch
+
+    scale_a, scale_b = operands.scale_a, operands.scale_b
+    if scale_a is None or scale_b is None:
+        return
+    if operands.problem.numerics.scaling == "tensorwise":
+        scale_a.fill_(0.5)
+        scale_b.fill_(2.0)
+        return
+
+    def powers(exponents: "torch.Tensor") -> "torch.Tensor":
+        return torch.ldexp(torch.ones_like(exponents, dtype=torch.float32), exponents)
+
+    def thirds(count: int) -> "torch.Tensor":
+        return torch.arange(count, device=scale_a.device) % 3 - 1
+
+    if not operands.problem.numerics.is_blockwise:
+        scale_a.copy_(powers(thirds(scale_a.shape[-2]))[:, None].expand(scale_a.shape))
+        scale_b.copy_(powers(-thirds(scale_b.shape[-1]))[None].expand(scale_b.shape))
+        return
+    of_block = thirds(scale_a.shape[-1])
+    for scale, sign in ((scale_a, 1), (scale_b, -1)):
+        found = powers(thirds(scale.shape[-2])[:, None] + sign * of_block)
+        scale.copy_(found.to(scale.dtype).expand(scale.shape))
 
 
 def _hold(
@@ -333,7 +397,14 @@ def _freivalds(operands: Operands, out: "torch.Tensor", salt: int, where: str) -
     shape = (out.shape[-1], VECTORS)
     x = torch.randint(0, 2, shape, generator=generator, device=out.device).double()
     found = _by_rows(out, x)
-    expected = _by_rows(operands.a, _by_rows(operands.b, x))
+    # Tensorwise scales are 0.5 and 2: they cancel, and what is stored need not be copied.
+    many = operands.problem.numerics.scaling in ("rowwise", "blockwise")
+    a, b = values(operands) if many else (operands.a, operands.b)
+    through_b = _by_rows(b, x)
+    if operands.problem.experts > 1:
+        expected = product(operands, a.double(), through_b)
+    else:
+        expected = _by_rows(a, through_b)
     differ = (found != expected).any(-1)
     if bool(differ.any()):
         row = int(differ.nonzero()[0][-1])

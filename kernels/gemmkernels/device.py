@@ -8,6 +8,20 @@ from gemmkernels.precision import precision
 
 Vendor = Literal["nvidia", "amd", "intel", "other"]
 
+_NVIDIA_NEEDS = {
+    "fp16": 70,
+    "int8": 75,
+    "tf32": 80,
+    "bf16": 80,
+    "bf16x3": 80,
+    "fp8_e4m3": 89,
+    "fp8_e5m2": 89,
+    "mxfp8": 100,
+    "mxfp4": 100,
+    "nvfp4": 100,
+}
+"""The first compute capability whose units have the arithmetic."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
@@ -50,10 +64,12 @@ class Device:
         """The torch dtype name that this device takes for the inputs of a precision.
 
         gfx942 multiplies only the FNUZ encodings of fp8, everything else OCP's (hipBLASLt's data
-        type table; PyTorch's ScaledBlas.cpp).
+        type table; PyTorch's ScaledBlas.cpp). Two 4-bit numbers share a byte.
         """
         family = precision(name).input
-        if not precision(name).is_fp8:
+        if family == "float4_e2m1":
+            return "float4_e2m1fn_x2"
+        if not family.startswith("float8"):
             return family
         if self.gfx == "gfx942":
             return family + "fnuz"
@@ -61,11 +77,11 @@ class Device:
 
     def lacks(self, name: str) -> str | None:
         """Why the hardware has no arithmetic of its own for a precision, or None if it has."""
+        row = precision(name)
         if self.kind == "cpu":
             return self._cpu_lacks(name)
         if self.vendor == "nvidia":
-            least = {"tf32": 80, "bf16": 80, "fp16": 70, "int8": 75, "fp8_e4m3": 89, "fp8_e5m2": 89}
-            need = least.get(name, 0)
+            need = 80 if row.sparse else _NVIDIA_NEEDS.get(row.arithmetic, 0)
             return None if self.sm >= need else f"{name} needs sm_{need}, this is sm_{self.sm}"
         if self.vendor == "amd":
             return self._amd_lacks(name)
@@ -87,12 +103,22 @@ class Device:
 
     def _amd_lacks(self, name: str) -> str | None:
         cdna = ("gfx908", "gfx90a", "gfx942", "gfx950")
+        with_bf16 = (*cdna, "gfx1100", "gfx1101", "gfx1200", "gfx1201")
         only: dict[str, tuple[str, ...]] = {
             "tf32": ("gfx942",),
-            "bf16": (*cdna, "gfx1100", "gfx1101", "gfx1200", "gfx1201"),
+            "bf16": with_bf16,
+            "bf16x3": with_bf16,
             "fp8_e4m3": ("gfx942", "gfx950", "gfx1200", "gfx1201"),
             "fp8_e5m2": ("gfx942", "gfx950", "gfx1200", "gfx1201"),
+            "mxfp8": ("gfx950",),
+            "mxfp4": ("gfx950",),
         }
-        if name in only and self.gfx not in only[name]:
-            return f"{name} needs one of {', '.join(only[name])}, this is {self.gfx}"
+        row = precision(name)
+        if row.sparse:
+            return f"{name}: torch multiplies 2:4 sparse matrices on NVIDIA's GPUs only"
+        if name == "nvfp4":
+            return "nvfp4 is NVIDIA's own format"
+        found = only.get(row.arithmetic)
+        if found is not None and self.gfx not in found:
+            return f"{name} needs one of {', '.join(found)}, this is {self.gfx}"
         return None

@@ -2,9 +2,9 @@
 
 import importlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from gemmkernels.device import Device
 from gemmkernels.errors import GemmbenchError, UnknownNameError, one_line
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Tier = Literal["naive", "tiled", "matrix-core", "library"]
 TIERS: tuple[Tier, ...] = get_args(Tier)
+Settings = Mapping[str, int | str | bool]
+"""What a tuner may choose of a kernel, by name: BLOCK_M, num_warps."""
 Kind = Literal["cpu", "gpu"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,59}")
@@ -30,8 +32,8 @@ class Launch:
 
     `run()` writes the output and allocates nothing; one that cannot sets `returns_output` and
     returns it. `prepare()` sets the process-wide switches that `run` needs; it is called before a
-    turn, a verification or a capture, never inside a timed window. Raises GemmbenchError for what
-    a record cannot keep.
+    turn, a verification or a capture, never inside a timed window. `calls` are the compiled
+    launches that `run` makes, for `inspect`. Raises GemmbenchError for what a record cannot keep.
     """
 
     run: Callable[[], object]
@@ -41,6 +43,7 @@ class Launch:
     tile: tuple[int, int, int] | None = None
     grid: tuple[int, ...] | None = None
     splits: int | None = None
+    calls: tuple[object, ...] = ()
 
     def __post_init__(self) -> None:
         _want(callable(self.run), "run", self.run, "something to call")
@@ -89,7 +92,11 @@ class Kernel:
 
     `bind` is a callable from Operands to Launch, or "module:function" to import when first bound.
     `max_flop` bounds the problems that would take too long. `needs(problem, device)` may add a
-    reason of the kernel's own. Raises GemmbenchError for a description that makes no sense.
+    reason of the kernel's own. `grouped` kernels do grouped products only, and no others do them.
+    `modes` is what changes the numerics, (name, value) each: like is compared with like only.
+    `space` names, "module:function", the settings that a tuner may try for a problem on a device:
+    a sequence of dicts, the default first; `bind` then takes one of them as `settings`.
+    Raises GemmbenchError for a description that makes no sense.
     """
 
     name: str
@@ -101,6 +108,9 @@ class Kernel:
     kinds: tuple[Kind, ...] = ("cpu", "gpu")
     layouts: tuple[str, ...] = ("nn", "nt", "tn", "tt")
     batched: bool = False
+    grouped: bool = False
+    modes: tuple[tuple[str, str], ...] = ()
+    space: str | None = None
     max_flop: int | None = None
     base: bool = False
     needs: Callable[[Problem, Device], str | None] | None = None
@@ -137,13 +147,20 @@ class Kernel:
                 raise UnknownNameError("kind of device", kind, KINDS)
         for layout in self.layouts:
             check_layout(layout)
-        for name in ("batched", "base"):
+        for name in ("batched", "grouped", "base"):
             _want(type(getattr(self, name)) is bool, name, getattr(self, name), "True or False")
         flop = self.max_flop
         _want(flop is None or (_is_whole(flop) and flop > 0), "max_flop", flop, "a whole number")
         _want(self.needs is None or callable(self.needs), "needs", self.needs, "a callable")
         path = type(self.bind) is str and re.fullmatch(r"[\w.]+:\w+", self.bind)
         _want(callable(self.bind) or bool(path), "bind", self.bind, 'a callable or "module:name"')
+        modes: object = self.modes
+        sound = type(modes) is tuple and all(
+            type(one) is tuple and len(one) == 2 and all(map(_is_line, one)) for one in modes
+        )
+        _want(sound, "modes", modes, 'pairs of a name and a value, (("accumulate", "fast"),)')
+        path = type(self.space) is str and re.fullmatch(r"[\w.]+:\w+", self.space)
+        _want(self.space is None or bool(path), "space", self.space, '"module:name"')
 
     def why_not(self, problem: Problem, device: Device) -> str | None:
         """None if this kernel can do the problem there, or the reason why not."""
@@ -153,8 +170,16 @@ class Kernel:
             return f"has no {problem.precision}: {', '.join(self.precisions)}"
         if lack := device.lacks(problem.precision):
             return lack
+        if reason := problem.misfit:
+            return reason
         if problem.layout not in self.layouts:
             return f"has no layout {problem.layout}: {', '.join(self.layouts)}"
+        if problem.experts > 1 and not self.grouped:
+            return f"does no grouped products, and experts = {problem.experts}"
+        if problem.experts == 1 and self.grouped:
+            return (
+                "does grouped products only, and experts = 1: name a shape such as 8@4096x4096x64"
+            )
         if problem.batch > 1 and not self.batched:
             return f"has no batches, and batch = {problem.batch}"
         if self.max_flop is not None and problem.flop > self.max_flop:
@@ -162,23 +187,36 @@ class Kernel:
                 f"{problem.flop / 1e9:.4g} GFLOP would take too long: "
                 f"its bound is {self.max_flop / 1e9:.4g} GFLOP"
             )
-        reason: object = self.needs(problem, device) if self.needs else None
-        if reason is not None and not isinstance(reason, str):
+        why: object = self.needs(problem, device) if self.needs else None
+        if why is not None and not isinstance(why, str):
             raise GemmbenchError(
-                f"kernel {self.name}: needs returned {shown(reason)}, expected a reason or None"
+                f"kernel {self.name}: needs returned {shown(why)}, expected a reason or None"
             )
-        return None if reason is None else one_line(reason, 300) or "its needs are not met"
+        return None if why is None else one_line(why, 300) or "its needs are not met"
 
-    def launch(self, operands: "Operands") -> Launch:
-        """Bind to operands; imports what the kernel needs, and may compile."""
-        if isinstance(self.bind, str):
-            module, _, name = self.bind.partition(":")
-            found: Callable[[Operands], Launch] = getattr(importlib.import_module(module), name)
-        else:
-            found = self.bind
-        bound = found(operands)
+    def settings(self, problem: Problem, device: Device) -> Sequence[Settings]:
+        """What a tuner may try, the default first; nothing where the kernel has no `space`."""
+        if self.space is None:
+            return ()
+        found: Callable[[Problem, Device], Sequence[Settings]] = _imported(self.space)
+        return found(problem, device)
+
+    def launch(self, operands: "Operands", *, settings: Settings | None = None) -> Launch:
+        """Bind to operands; imports what the kernel needs, and may compile.
+
+        `settings` is one of those that `settings()` names; None leaves the choice to the kernel.
+        """
+        found: Callable[..., Launch] = (
+            _imported(self.bind) if isinstance(self.bind, str) else self.bind
+        )
+        bound = found(operands) if settings is None else found(operands, settings=settings)
         if not isinstance(bound, Launch):
             raise GemmbenchError(
                 f"kernel {self.name}: bind returned {type(bound).__name__}, expected a Launch"
             )
         return bound
+
+
+def _imported(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)

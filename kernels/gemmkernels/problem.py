@@ -1,7 +1,13 @@
-"""A matrix multiplication to be done: C[M, N] = A[M, K] @ B[K, N], `batch` times."""
+"""A matrix multiplication to be done: C[M, N] = A[M, K] @ B[K, N], `batch` times.
 
+With `experts` the M rows are shared out among so many matrices B, unevenly, as a mixture of experts
+does with its tokens: one grouped product.
+"""
+
+import random
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 from gemmkernels.errors import GemmbenchError, UnknownNameError
 from gemmkernels.precision import Precision, precision
@@ -29,12 +35,21 @@ def parse_shape(text: str) -> tuple[int, int, int]:
     return m, n, k
 
 
+def shape_text(m: int, n: int, k: int, batch: int = 1, experts: int = 1) -> str:
+    """MxNxK; 8*MxNxK for a batch of 8; 8@MxNxK for M rows shared out among 8 experts."""
+    core = f"{m}x{n}x{k}"
+    if experts > 1:
+        return f"{experts}@{core}"
+    return core if batch == 1 else f"{batch}*{core}"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """Shape, layout and precision of one GEMM.
+    """Shape, layout and precision of one GEMM, or of one grouped GEMM if `experts` is over 1.
 
     `layout` is BLAS's pair of letters: is A, is B stored transposed. Raises GemmbenchError for a
-    dimension that is not in 1 … 2³¹-1, and UnknownNameError for an unknown layout or precision.
+    dimension that is not in 1 … 2³¹-1, or a batch of experts, and UnknownNameError for an unknown
+    layout or precision.
     """
 
     m: int
@@ -44,9 +59,10 @@ class Problem:
     batch: int = 1
     layout: str = "nn"
     label: str = ""
+    experts: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("m", "n", "k", "batch"):
+        for name in ("m", "n", "k", "batch", "experts"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int):
                 raise GemmbenchError(f"{name} = {str(value)[:60]!r} is not a whole number")
@@ -54,6 +70,10 @@ class Problem:
                 # repr() refuses a number of thousands of digits
                 told = value if abs(value) < 10**40 else f"a number of {value.bit_length()} bits"
                 raise GemmbenchError(f"{name} = {told} must lie in 1 … {MAX_DIMENSION}")
+        if self.batch > 1 and self.experts > 1:
+            raise GemmbenchError(
+                f"batch = {self.batch} and experts = {self.experts}: a grouped product has no batch"
+            )
         check_layout(self.layout)
         precision(self.precision)
 
@@ -68,10 +88,45 @@ class Problem:
 
     @property
     def min_bytes(self) -> int:
-        """The fewest bytes that must move: A and B read once, C written once."""
+        """The fewest bytes that must move: A, B and their scales read once, C written once.
+
+        Of a sparse A half of the terms, and two bits for the place of each.
+        """
+        row, m, n, k = self.numerics, self.m, self.n, self.k
+        a = row.input_bytes(m, k)
+        if row.sparse:
+            a = a // 2 + m * k // 8
+        b = self.experts * row.input_bytes(n, k)
+        scales = row.scale_bytes(m, k) + self.experts * row.scale_bytes(n, k)
+        return self.batch * (a + b + scales + m * n * row.bytes_out)
+
+    @property
+    def misfit(self) -> str | None:
+        """Why no operands of this shape and layout can be made in the precision; None if they can.
+
+        Block-scaled formats are stored along K, a whole number of blocks; 2:4 sparse ones too.
+        """
         row = self.numerics
-        read = (self.m * self.k + self.k * self.n) * row.bytes_in
-        return self.batch * (read + self.m * self.n * row.bytes_out)
+        along = row.block or (4 if row.sparse else 1)
+        if self.k % along:
+            return f"{row.name} takes K in multiples of {along}, and K = {self.k}"
+        if row.is_blockwise and self.layout != "nt":
+            return f"{row.name} is stored along K: layout nt only, not {self.layout}"
+        return None
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """How many rows of A each expert gets; together M, and the same for the same problem.
+
+        Drawn evenly from 0.7 … 1.3 of the mean, as DeepGEMM's tests do; few rows leave some none.
+        """
+        draw = random.Random(f"{self.m} rows, {self.experts} experts")
+        shares = [draw.uniform(0.7, 1.3) for _ in range(self.experts)]
+        bounds, total, seen = [0], sum(shares), 0.0
+        for share in shares:
+            seen += share
+            bounds.append(round(self.m * seen / total))
+        return tuple(stop - start for start, stop in pairwise(bounds))
 
     @property
     def intensity(self) -> float:
@@ -80,5 +135,4 @@ class Problem:
 
     @property
     def shape(self) -> str:
-        core = f"{self.m}x{self.n}x{self.k}"
-        return core if self.batch == 1 else f"{self.batch}*{core}"
+        return shape_text(self.m, self.n, self.k, self.batch, self.experts)

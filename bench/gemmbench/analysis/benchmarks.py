@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from gemmbench.analysis.pool import CASE
 from gemmbench.analysis.rows import rows_of
+from gemmkernels.problem import shape_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _COLUMNS = """
-device device_id arch kernel tier backend precision encoding label layout batch m n k threads data
-cache launch preset unsettled modes verdict power_limited time_us time_us_low time_us_high tflops
-tflops_low tflops_high gbps peak_tflops pct_peak peak_unit impossible clock_mhz power_w n_samples
-error
+device device_id arch kernel tier backend precision encoding label layout batch experts m n k
+threads data cache launch preset unsettled modes verdict power_limited time_us time_us_low
+time_us_high tflops tflops_low tflops_high gbps peak_tflops pct_peak peak_unit impossible
+clock_mhz power_w n_samples error
 """
 COLUMNS = tuple(_COLUMNS.split())
 
@@ -31,9 +32,8 @@ def extra_info(row: Any) -> dict[str, str | int | float | bool]:
     What was not measured is not in it: JSON has no NaN. Any, as no type checker knows what a
     column holds.
     """
-    shape = f"{row.m}x{row.n}x{row.k}"
     found: dict[str, str | int | float | bool] = {
-        "shape": shape if row.batch == 1 else f"{row.batch}*{shape}",
+        "shape": shape_text(row.m, row.n, row.k, row.batch, row.experts),
         "clock": "perf_counter_ns" if row.launch == "loop" else "cuda events",
     }
     for name in COLUMNS:

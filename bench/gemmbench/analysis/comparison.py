@@ -22,6 +22,7 @@ class Compared:
     n: int
     k: int
     batch: int
+    experts: int
     layout: str
     data: str
     precision: str

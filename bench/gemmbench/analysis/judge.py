@@ -52,6 +52,7 @@ class Judge:
             n=key.n,
             k=key.k,
             batch=key.batch,
+            experts=key.experts,
             layout=key.layout,
             data=key.data,
             precision=key.precision,

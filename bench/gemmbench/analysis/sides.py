@@ -9,6 +9,7 @@ from gemmbench.analysis.rows import rows_of, values_of
 from gemmbench.analysis.speedup import ladder, rung
 from gemmbench.timing.statistics import Estimate
 from gemmkernels.errors import GemmbenchError
+from gemmkernels.problem import shape_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +26,7 @@ class Key:
     n: int
     k: int
     batch: int
+    experts: int
     layout: str
     data: str
     precision: str
@@ -33,8 +35,7 @@ class Key:
 
     @property
     def shape(self) -> str:
-        core = f"{self.m}x{self.n}x{self.k}"
-        return core if self.batch == 1 else f"{self.batch}*{core}"
+        return shape_text(self.m, self.n, self.k, self.batch, self.experts)
 
     @property
     def text(self) -> str:
@@ -159,7 +160,7 @@ def over_base(df: "pd.DataFrame") -> dict[Key, OverBase]:
 
 def _key(row: Any) -> Key:
     return Key(
-        *(row.m, row.n, row.k, row.batch, row.layout, row.data),
+        *(row.m, row.n, row.k, row.batch, row.experts, row.layout, row.data),
         *(row.precision, row.modes, row.kernel),
     )
 

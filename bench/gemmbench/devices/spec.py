@@ -92,11 +92,18 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def peak(self, name: str) -> Peak | None:
         """The highest dense peak of a precision on any unit, or None where the sheet has none.
 
-        Raises UnknownNameError for what is not a precision.
+        Of a 2:4 sparse precision it is the sparse peak, as `tflops`; the two never mix. Raises
+        UnknownNameError for what is not a precision.
         """
         row = precision(name)
-        family = "fp8" if row.is_fp8 else row.name
+        family = "fp8" if row.is_fp8 else row.arithmetic
         rows = [peak for peak in self.peaks if peak.precision == family]
+        if row.sparse:
+            rows = [
+                msgspec.structs.replace(peak, tflops=peak.sparse_tflops)
+                for peak in rows
+                if peak.sparse_tflops is not None
+            ]
         return max(rows, key=lambda peak: peak.tflops, default=None)
 
 

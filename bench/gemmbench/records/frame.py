@@ -31,7 +31,7 @@ COLUMNS = tuple(_COLUMNS.split())
 """What every DataFrame of runs has, in this order."""
 
 _MORE = """
-file started version software preset target unsettled base modes splits n_rounds turn_us
+file started version software preset target unsettled base modes experts splits n_rounds turn_us
 peak_unit impossible warnings beside anchor_us anchor_us_low anchor_us_high anchor_error
 """
 MORE_COLUMNS = tuple(_MORE.split())
@@ -82,7 +82,8 @@ def frame(runs: Sequence[Run]) -> "pd.DataFrame":
     table = pd.DataFrame.from_records(rows, columns=[*COLUMNS, *MORE_COLUMNS])
     return table.astype(
         {
-            **dict.fromkeys(("repeat", "batch", "m", "n", "k", "n_samples", "n_rounds"), "int64"),
+            **dict.fromkeys(("repeat", "batch", "experts", "m", "n", "k"), "int64"),
+            **dict.fromkeys(("n_samples", "n_rounds"), "int64"),
             **dict.fromkeys(("threads", "splits"), "Int64"),
             **dict.fromkeys(_FLOATS.split(), "float64"),
             "power_limited": "boolean",
@@ -100,7 +101,8 @@ def _rows(run: Run) -> Iterable[tuple[object, ...]]:
     no_anchor = (_NAN, _NAN, _NAN, _NAN)
     for record in run.records:
         problem = _problem(
-            record.m, record.n, record.k, record.precision, record.batch, record.layout
+            *(record.m, record.n, record.k, record.precision, record.batch, record.layout),
+            record.experts,
         )
         peak = peaks[record.precision]
         measured = record.turns if record.status == "ok" else ()
@@ -169,6 +171,7 @@ def _rows(run: Run) -> Iterable[tuple[object, ...]]:
             method.unsettled,
             record.base,
             "; ".join(f"{name}={value}" for name, value in sorted(record.modes.items())),
+            record.experts,
             record.splits,
             len(turns),
             turns,
@@ -182,11 +185,13 @@ def _rows(run: Run) -> Iterable[tuple[object, ...]]:
 
 @lru_cache(maxsize=4096)
 def _problem(
-    m: int, n: int, k: int, precision: str, batch: int, layout: str
+    m: int, n: int, k: int, precision: str, batch: int, layout: str, experts: int
 ) -> tuple[int, int, float] | None:
     """(FLOPs, least bytes, FLOP/byte); None for a precision or layout from a newer gemmbench."""
     try:
-        problem = Problem(m=m, n=n, k=k, precision=precision, batch=batch, layout=layout)
+        problem = Problem(
+            m=m, n=n, k=k, precision=precision, batch=batch, layout=layout, experts=experts
+        )
     except GemmbenchError:
         return None
     return problem.flop, problem.min_bytes, problem.intensity

@@ -108,6 +108,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, tag="record", tag_field=
     limits: dict[str, float | None] = {}
     warnings: tuple[str, ...] = ()
     sitting: Count = 0
+    experts: Size = 1
 
     @property
     def case(self) -> str:

@@ -32,6 +32,7 @@ class KernelInfo(msgspec.Struct, frozen=True, kw_only=True):
     kinds: tuple[str, ...]
     precisions: tuple[str, ...]
     base: bool
+    modes: tuple[tuple[str, str], ...] = ()
     from_file: bool = False
     digest: str = ""
 
@@ -45,6 +46,7 @@ class KernelInfo(msgspec.Struct, frozen=True, kw_only=True):
             kinds=kernel.kinds,
             precisions=kernel.precisions,
             base=kernel.base,
+            modes=kernel.modes,
             from_file=from_file,
             digest=digest,
         )

@@ -167,11 +167,11 @@ def _check_count(cases: int, repeats: int) -> None:
 def usual_layout(row: str, device: Device) -> str:
     """The layout where none is asked for.
 
-    The libraries of GPUs take fp8, and cuBLASLt int8, only with B stored as N × K, as a linear
-    layer keeps its weights.
+    The libraries of GPUs take 8-bit types only with B stored as N × K, as a linear layer keeps its
+    weights; block-scaled formats have no other layout.
     """
-    narrow = precision(row).is_fp8 or precision(row).is_integer
-    return "nt" if narrow and device.is_gpu else "nn"
+    found = precision(row)
+    return "nt" if found.is_blockwise or (found.bits_in == 8 and device.is_gpu) else "nn"
 
 
 def _problem(shape: Shape, row: str, layout: str | None, device: Device) -> Problem:
@@ -180,6 +180,7 @@ def _problem(shape: Shape, row: str, layout: str | None, device: Device) -> Prob
         n=shape.n,
         k=shape.k,
         batch=shape.batch,
+        experts=shape.experts,
         layout=layout or shape.layout or usual_layout(row, device),
         precision=row,
         label=shape.label,
@@ -188,19 +189,19 @@ def _problem(shape: Shape, row: str, layout: str | None, device: Device) -> Prob
 
 def memory_need(problem: Problem) -> int:
     """Bytes for two operand sets, and the float64 copies of B that verification makes."""
-    return 2 * set_bytes(problem) + 16 * problem.batch * problem.k * problem.n
+    return 2 * set_bytes(problem) + 16 * problem.batch * problem.experts * problem.k * problem.n
 
 
 def check_memory(request: Request, cases: Sequence[tuple[str, Case]], device: Device) -> None:
     """A shape named by hand that cannot fit is a mistake. Raises GemmbenchError."""
     options = {
-        (s.m, s.n, s.k, s.batch): named.option
+        (s.m, s.n, s.k, s.batch, s.experts): named.option
         for named in named_shapes(request)
         for s in (named.shape,)
     }
     for _, case in cases:
         p = case.problem
-        option = options.get((p.m, p.n, p.k, p.batch))
+        option = options.get((p.m, p.n, p.k, p.batch, p.experts))
         if option is not None and (reason := too_large(p, device)):
             raise GemmbenchError(f"{option}: {p.shape}: {reason}: take a smaller shape")
 

@@ -18,8 +18,9 @@ from gemmbench.analysis.pool import pooled
 from gemmbench.analysis.rows import rows_of
 from gemmbench.records.frame import RunFileWarning, frame
 from gemmbench.records.reader import Run, read
-from gemmbench.show.text import printable, shape
+from gemmbench.show.text import printable
 from gemmkernels.errors import GemmbenchError, UnknownNameError
+from gemmkernels.problem import shape_text
 
 FORMATS = ("pytest-benchmark",)
 VERSION = "5.1.0"
@@ -83,7 +84,8 @@ def save(text: str, path: Path) -> None:
 
 
 def _benchmark(row: Any, times_s: Sequence[float]) -> dict[str, Any]:
-    problem = f"{row.precision}-{shape(row.m, row.n, row.k, row.batch)}-{row.layout}"
+    shape = shape_text(row.m, row.n, row.k, row.batch, row.experts)
+    problem = f"{row.precision}-{shape}-{row.layout}"
     parts = [problem, *([row.modes] if row.modes else ())]
     parts += [row.data] if row.data != "normal" else []
     param = printable("-".join(parts), NAME)

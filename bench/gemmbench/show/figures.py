@@ -25,15 +25,18 @@ from gemmbench.show.style import (
     rates,
     ratios,
 )
-from gemmbench.show.text import digits, printable, shape, times
+from gemmbench.show.text import digits, printable, times
 from gemmkernels.errors import GemmbenchError
 from gemmkernels.ladder import LADDER
 from gemmkernels.precision import PRECISIONS
+from gemmkernels.problem import shape_text
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+SHAPE = ("m", "n", "k", "batch", "experts")
 
 PANELS = 3
 """A ladder shows its largest shapes, at most so many."""
@@ -91,7 +94,7 @@ def ladder(rows: "pd.DataFrame") -> "Figure":
         _bars(axes, parts[one], slots, looks, inch=inch)
         over = printable(parts[one][0].base_kernel, NAME // 2)
         x = "times as fast" if one_base else f"times as fast as {over}"
-        dress(axes, x=x, y="", title=shape(*one), grid="x")
+        dress(axes, x=x, y="", title=shape_text(*one), grid="x")
     patches = [
         Patch(facecolor=looks[name].colour, hatch=looks[name].hatch, edgecolor="white")
         for name in precisions
@@ -200,16 +203,16 @@ def _place(name: str, known: tuple[str, ...]) -> int:
     return known.index(name) if name in known else len(known)
 
 
-def _shapes(rows: "pd.DataFrame") -> list[tuple[int, int, int, int]]:
-    """(M, N, K, batch), the most work first."""
-    found = {(row.m, row.n, row.k, row.batch) for row in rows_of(rows, ("m", "n", "k", "batch"))}
-    return sorted(found, key=lambda one: (-math.prod(one), one))
+def _shapes(rows: "pd.DataFrame") -> list[tuple[int, ...]]:
+    """(M, N, K, batch, experts), the most work first."""
+    found = {tuple(row) for row in rows_of(rows, SHAPE)}
+    return sorted(found, key=lambda one: (-math.prod(one[:-1]), one))
 
 
-def _of_shape(rows: "pd.DataFrame", one: tuple[int, int, int, int]) -> "pd.DataFrame":
-    m, n, k, batch = one
-    same = rows["m"].eq(m) & rows["n"].eq(n) & rows["k"].eq(k) & rows["batch"].eq(batch)
-    return rows[same]
+def _of_shape(rows: "pd.DataFrame", one: tuple[int, ...]) -> "pd.DataFrame":
+    same = (rows[list(SHAPE)].to_numpy() == np.array(one)).all(axis=1)
+    found: pd.DataFrame = rows[same]
+    return found
 
 
 def _bars(

@@ -11,10 +11,11 @@ from gemmbench.records.schema import Header, Record, SelfTest
 from gemmbench.runner.listener import Outcome
 from gemmbench.runner.plan import Group, Plan
 from gemmbench.show.diagnosis import unfit
-from gemmbench.show.text import digits, duration, printable, shape
+from gemmbench.show.text import digits, duration, printable
 from gemmbench.timing.statistics import estimate
 from gemmbench.timing.turn import Turn
 from gemmbench.timing.verdict import values, verdict
+from gemmkernels.problem import shape_text
 
 
 def span(seconds: float) -> str:
@@ -115,7 +116,7 @@ class Progress(Quiet):
         self._rounds = turn.round
 
     def ended(self, record: Record) -> None:
-        where = shape(record.m, record.n, record.k, record.batch)
+        where = shape_text(record.m, record.n, record.k, record.batch, record.experts)
         what = f"{record.kernel:<20} {record.precision:<9} {where:<16}"
         if record.status == "interrupted":
             return  # those that nobody came to are counted at the end

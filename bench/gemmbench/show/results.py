@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 from gemmbench.analysis.comparison import Compared, Comparison
 from gemmbench.analysis.rows import rows_of
 from gemmbench.show.tables import Table, without_empty
-from gemmbench.show.text import digits, duration, half_width, percent, printable, shape, times
+from gemmbench.show.text import digits, duration, half_width, percent, printable, times
+from gemmkernels.problem import shape_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,7 +103,7 @@ def _is_base(row: Any) -> bool:
 
 
 def _problem(row: Any) -> str:
-    parts = [shape(row.m, row.n, row.k, row.batch)]
+    parts = [shape_text(row.m, row.n, row.k, row.batch, row.experts)]
     if row.layout != "nn":
         parts.append(row.layout)
     if row.label:

@@ -48,7 +48,3 @@ def times(value: float) -> str:
 
 def percent(value: float) -> str:
     return f"{digits(value, 3)}%" if math.isfinite(value) else ""
-
-
-def shape(m: int, n: int, k: int, batch: int = 1) -> str:
-    return f"{m}x{n}x{k}" if batch == 1 else f"{batch}*{m}x{n}x{k}"

@@ -70,6 +70,7 @@ class _ShapeTable(msgspec.Struct, forbid_unknown_fields=True):
     n: _Size
     k: _Size
     batch: _Size = 1
+    experts: _Size = 1
     layout: str | None = None
     label: str = ""
 

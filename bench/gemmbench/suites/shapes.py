@@ -24,18 +24,28 @@ class Shape:
     batch: int = 1
     layout: str | None = None
     label: str = ""
+    experts: int = 1
 
 
 def shape_of(text: str) -> Shape:
-    """The shape of "4096x4096x4096", or of "8*64x64x64" with a batch of 8.
+    """The shape of "4096x4096x4096", of "8*64x64x64" with a batch of 8, or of "8@4096x64x64", whose
+    4096 rows are shared out among 8 experts.
 
     Raises GemmbenchError for anything else.
     """
-    batch, star, rest = text.rpartition("*")
-    m, n, k = parse_shape(rest)
-    if star and not _NUMBER.fullmatch(batch.strip()):
-        raise GemmbenchError(f"batch {batch[:60]!r} is no whole number: write 8*64x64x64")
-    return checked(Shape(m=m, n=n, k=k, batch=int(batch) if star else 1))
+    for sign, name in (("*", "batch"), ("@", "experts")):
+        count, found, rest = text.rpartition(sign)
+        if not found:
+            continue
+        m, n, k = parse_shape(rest)
+        if not _NUMBER.fullmatch(count.strip()):
+            raise GemmbenchError(f"{name} {count[:60]!r} is no whole number: write 8{sign}64x64x64")
+        counts = {name: int(count)}
+        return checked(
+            Shape(m=m, n=n, k=k, batch=counts.get("batch", 1), experts=counts.get("experts", 1))
+        )
+    m, n, k = parse_shape(text)
+    return checked(Shape(m=m, n=n, k=k))
 
 
 def checked(shape: Shape) -> Shape:
@@ -49,6 +59,7 @@ def checked(shape: Shape) -> Shape:
         n=shape.n,
         k=shape.k,
         batch=shape.batch,
+        experts=shape.experts,
         layout="nn" if shape.layout is None else shape.layout[:80],
         precision="fp32",
     )

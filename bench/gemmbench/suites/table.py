@@ -12,12 +12,15 @@ from gemmkernels.errors import GemmbenchError, UnknownNameError
 from gemmkernels.problem import MAX_DIMENSION
 
 NEEDED = ("m", "n", "k")
-COLUMNS = (*NEEDED, "batch", "layout", "label")
+COUNTS = ("batch", "experts")
+COLUMNS = (*NEEDED, *COUNTS, "layout", "label")
 SEPARATORS = ",;\t"
 
 
 def load_table(path: Path) -> tuple[Shape, ...]:
-    """The shapes of a CSV file with the columns m, n, k, and if need be batch, layout and label.
+    """The shapes of a CSV file with the columns m, n, k, and if need be others.
+
+    Those are batch, experts, layout and label.
 
     Columns come in any order and case, separated by commas, semicolons or tabs; blank lines and
     those that start with # are skipped. Raises GemmbenchError, in one line with file, line and
@@ -91,7 +94,7 @@ def _shape(where: str, columns: tuple[str, ...], cells: list[str]) -> Shape:
     found = dict(zip(columns, cells, strict=False))
     numbers = {
         name: _number(f"{where}, column {name}", found.get(name, ""))
-        for name in (*NEEDED, *(["batch"] if found.get("batch") else []))
+        for name in (*NEEDED, *(name for name in COUNTS if found.get(name)))
     }
     layout = found.get("layout", "").lower()
     shape = Shape(**numbers, layout=layout or None, label=found.get("label", ""))

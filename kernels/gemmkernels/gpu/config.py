@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
 from gemmkernels.device import Device
+from gemmkernels.errors import GemmbenchError
+from gemmkernels.kernel import Settings
 from gemmkernels.problem import Problem
+from gemmkernels.tuning import tuned
 
 LEAST_SHARED = 65536
 """Bytes of shared memory that every GPU of interest has, where the device does not say."""
@@ -38,8 +41,26 @@ class Config:
             "enable_fp_fusion": True
         }
 
+    @property
+    def tile(self) -> tuple[int, int, int]:
+        return self.BLOCK_M, self.BLOCK_N, self.BLOCK_K
+
     def record(self) -> Mapping[str, int]:
         return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def chosen(kernel: str, problem: Problem, device: Device, settings: Settings | None) -> Config:
+    """A tuner's choice, or the nearest tuned entry, or the default.
+
+    Raises GemmbenchError for settings that name what a configuration has not.
+    """
+    found = settings or tuned(kernel, problem, device)
+    if found is None:
+        return default(problem, device)
+    try:
+        return Config(**found)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise GemmbenchError(f"{kernel}: {error}") from None
 
 
 def default(problem: Problem, device: Device) -> Config:
@@ -60,7 +81,7 @@ def _aligned(problem: Problem) -> bool:
 
 def _nvidia(problem: Problem, device: Device) -> Config:
     """Triton's tutorial 09, torch inductor's and tritonbench's lists for H100 and H200."""
-    width = problem.numerics.bytes_in
+    width = problem.numerics.bits_in // 8
     block_k = 128 // width
     if device.sm == 90 and problem.numerics.is_fp8:
         # Hopper sums fp8 in about 14 bits: the partial sums are added in fp32 every 128 terms, as
@@ -77,7 +98,7 @@ def _amd(problem: Problem, device: Device) -> Config:
     gfx950 copies to shared memory past the registers: a third stage costs none. Its fastest fp8
     instruction takes 128 terms.
     """
-    width = problem.numerics.bytes_in
+    width = problem.numerics.bits_in // 8
     if not device.gfx.startswith("gfx9"):
         block_k = 64 // width
         return Config(BLOCK_M=128, BLOCK_N=128, BLOCK_K=block_k, num_warps=8, num_stages=2)
@@ -101,7 +122,7 @@ def _amd(problem: Problem, device: Device) -> Config:
 
 def _shrink(config: Config, problem: Problem, device: Device) -> Config:
     """No tile larger than C, nor so large that units stay idle; the larger side halves first."""
-    least_k = 32 if problem.numerics.bytes_in == 1 else 16
+    least_k = 32 if problem.numerics.bits_in == 8 else 16
     # Hopper's and Blackwell's matrix instructions take 64 rows; with fewer, fp8 runs as fp16.
     least_m = 64 if device.sm in (90, 100, 103) else 16
     block_m = min(config.BLOCK_M, max(least_m, _power_of_two(problem.m)))
@@ -142,7 +163,7 @@ def tile_bytes(config: Config, problem: Problem, device: Device) -> int:
 
     On AMD the last stage waits in registers, but on gfx950, which pads the rows by up to 1/16.
     """
-    one = (config.BLOCK_M + config.BLOCK_N) * config.BLOCK_K * problem.numerics.bytes_in
+    one = (config.BLOCK_M + config.BLOCK_N) * config.BLOCK_K * problem.numerics.bits_in // 8
     if device.gfx == "gfx950":
         return config.num_stages * one * 17 // 16
     return (config.num_stages - (device.vendor == "amd")) * one

@@ -1,19 +1,64 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
 """What every Triton kernel shares: its arguments on the host, and how a tile is written."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import triton
 import triton.language as tl
 
 from gemmkernels.device import Device
+from gemmkernels.kernel import Launch, Settings
 from gemmkernels.operands import Operands
 
 
 def lanes(device: Device) -> int:
     """Lanes of a warp: 64 on AMD's gfx9 (GCN, CDNA), 32 elsewhere."""
     return 64 if device.gfx.startswith("gfx9") else 32
+
+
+@dataclass(frozen=True)
+class Call:
+    """One launch of a Triton kernel: what runs, and what `inspect` compiles without a GPU.
+
+    `function` is a `triton.jit` function; `named` holds its compile-time arguments and the
+    compiler's options.
+    """
+
+    function: Any
+    grid: tuple[int, ...]
+    arguments: Sequence[object]
+    named: Mapping[str, Any]
+
+    def bound(self) -> Callable[[], object]:
+        return partial(self.function[self.grid], *self.arguments, **self.named)
+
+
+def launch(
+    *calls: Call,
+    config: Settings,
+    tile: tuple[int, int, int],
+    splits: int | None = None,
+    prepare: Callable[[], None] | None = None,
+) -> Launch:
+    """The Launch of these calls, one after the other; the first one's grid is recorded."""
+    runs = tuple(call.bound() for call in calls)
+    return Launch(
+        run=runs[0] if len(runs) == 1 else partial(_in_order, runs),
+        prepare=prepare,
+        config=config,
+        tile=tile,
+        grid=calls[0].grid,
+        splits=splits,
+        calls=calls,
+    )
+
+
+def _in_order(runs: Sequence[Callable[[], object]]) -> None:
+    for run in runs:
+        run()
 
 
 def arguments(operands: Operands) -> tuple[object, ...]:
@@ -35,19 +80,28 @@ def arguments(operands: Operands) -> tuple[object, ...]:
 
 
 def constants(operands: Operands) -> Mapping[str, Any]:
-    """ACC, the type of sums, and WIDE: an offset may pass 2³¹, so that 32 bits do not hold it."""
+    """ACC, the type of sums; WIDE: an offset may pass 2³¹, so that 32 bits do not hold it; and
+    ROWWISE: scales are of rows and columns, not of the whole.
+    """
     tensors = (operands.a, operands.b, operands.out)
     return {
         "ACC": getattr(tl, operands.problem.numerics.accumulate),
         "WIDE": any(tensor.numel() >= 2**31 for tensor in tensors),
+        "ROWWISE": operands.problem.numerics.scaling == "rowwise",
     }
 
 
 @triton.jit
-def store_tile(c_ptr, acc, offs_m, offs_n, M, N, stride_cm, scale_a_ptr, scale_b_ptr):
+def store_tile(
+    c_ptr, acc, offs_m, offs_n, M, N, stride_cm, scale_a_ptr, scale_b_ptr, ROWWISE: tl.constexpr
+):
     """C[offs_m, offs_n] = acc · scales, in C's type; elements outside C are dropped."""
     if scale_a_ptr is not None:
-        acc *= tl.load(scale_a_ptr) * tl.load(scale_b_ptr)
+        if ROWWISE:
+            scale_a = tl.load(scale_a_ptr + offs_m, mask=offs_m < M, other=0.0)
+            acc *= scale_a * tl.load(scale_b_ptr + offs_n, mask=offs_n < N, other=0.0)
+        else:
+            acc *= tl.load(scale_a_ptr) * tl.load(scale_b_ptr)
     c = acc.to(c_ptr.dtype.element_ty)
     tl.store(c_ptr + offs_m * stride_cm + offs_n, c, mask=(offs_m < M) & (offs_n < N))
 

@@ -5,14 +5,12 @@ Programs run down GROUP_M rows of tiles before the next column, so that L2 serve
 share (Triton's tutorial 03).
 """
 
-from functools import partial
-
 import triton
 import triton.language as tl
 
-from gemmkernels.gpu.config import default
-from gemmkernels.gpu.host import arguments, constants, store_tile
-from gemmkernels.kernel import Launch
+from gemmkernels.gpu.config import chosen
+from gemmkernels.gpu.host import Call, arguments, constants, launch, store_tile
+from gemmkernels.kernel import Launch, Settings
 from gemmkernels.operands import Operands
 
 
@@ -33,6 +31,7 @@ def matmul_kernel(
     stride_cm,
     ACC: tl.constexpr,
     WIDE: tl.constexpr,
+    ROWWISE: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
@@ -78,27 +77,22 @@ def matmul_kernel(
         )
         a_ptrs += step * stride_ak
         b_ptrs += step * stride_bk
-    store_tile(c_ptr, acc, offs_m, offs_n, M, N, stride_cm, scale_a_ptr, scale_b_ptr)
+    store_tile(c_ptr, acc, offs_m, offs_n, M, N, stride_cm, scale_a_ptr, scale_b_ptr, ROWWISE)
 
 
-def bind(operands: Operands) -> Launch:
+def bind(operands: Operands, settings: Settings | None = None) -> Launch:
     problem = operands.problem
-    config = default(problem, operands.device)
+    config = chosen("triton-matrix-core", problem, operands.device, settings)
     grid = (triton.cdiv(problem.m, config.BLOCK_M) * triton.cdiv(problem.n, config.BLOCK_N),)
     # The interpreter's dot takes bf16 for integers.
     upcast = triton.knobs.runtime.interpret and problem.precision == "bf16"
-    return Launch(
-        run=partial(
-            matmul_kernel[grid],
-            *arguments(operands),
-            **constants(operands),
-            **config.constants(),
-            **config.options(),
-            EVEN_K=problem.k % config.BLOCK_K == 0,
-            INPUT_PRECISION="tf32" if problem.precision == "tf32" else "ieee",
-            UPCAST=upcast,
-        ),
-        config=config.record(),
-        tile=(config.BLOCK_M, config.BLOCK_N, config.BLOCK_K),
-        grid=grid,
-    )
+    named = {
+        **constants(operands),
+        **config.constants(),
+        **config.options(),
+        "EVEN_K": problem.k % config.BLOCK_K == 0,
+        "INPUT_PRECISION": "tf32" if problem.precision == "tf32" else "ieee",
+        "UPCAST": upcast,
+    }
+    call = Call(matmul_kernel, grid, arguments(operands), named)
+    return launch(call, config=config.record(), tile=config.tile)

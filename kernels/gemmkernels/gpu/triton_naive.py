@@ -4,12 +4,10 @@
 Two loads for one multiply-add: the load units, not the arithmetic, set its speed.
 """
 
-from functools import partial
-
 import triton
 import triton.language as tl
 
-from gemmkernels.gpu.host import arguments, constants, lanes, multiply_add, store_tile
+from gemmkernels.gpu.host import Call, arguments, constants, lanes, launch, multiply_add, store_tile
 from gemmkernels.kernel import Launch
 from gemmkernels.operands import Operands
 
@@ -34,6 +32,7 @@ def matmul_kernel(
     stride_cm,
     ACC: tl.constexpr,
     WIDE: tl.constexpr,
+    ROWWISE: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
 ):
@@ -52,7 +51,7 @@ def matmul_kernel(
         acc = multiply_add(acc, tl.load(a_ptr + offs_a), tl.load(b_ptr + offs_b))
         a_ptr += stride_ak
         b_ptr += stride_bk
-    store_tile(c_ptr, acc, offs_m, offs_n, M, N, stride_cm, scale_a_ptr, scale_b_ptr)
+    store_tile(c_ptr, acc, offs_m, offs_n, M, N, stride_cm, scale_a_ptr, scale_b_ptr, ROWWISE)
 
 
 def bind(operands: Operands) -> Launch:
@@ -60,16 +59,6 @@ def bind(operands: Operands) -> Launch:
     grid = (triton.cdiv(problem.m, BLOCK_M) * triton.cdiv(problem.n, BLOCK_N),)
     config = {"BLOCK_M": BLOCK_M, "BLOCK_N": BLOCK_N}
     options = {"num_warps": BLOCK_M * BLOCK_N // lanes(operands.device), "num_stages": 1}
-    return Launch(
-        run=partial(
-            matmul_kernel[grid],
-            *arguments(operands),
-            **constants(operands),
-            **config,
-            **options,
-            enable_fp_fusion=True,
-        ),
-        config=config | options,
-        tile=(BLOCK_M, BLOCK_N, 1),
-        grid=grid,
-    )
+    named = {**constants(operands), **config, **options, "enable_fp_fusion": True}
+    call = Call(matmul_kernel, grid, arguments(operands), named)
+    return launch(call, config=config | options, tile=(BLOCK_M, BLOCK_N, 1))

@@ -5,12 +5,10 @@ An 8×8 block needs 16 loads for 64 multiply-adds, where one element a lane need
 nor a sum of products that the compiler would turn into one: vector units only, on every vendor.
 """
 
-from functools import partial
-
 import triton
 import triton.language as tl
 
-from gemmkernels.gpu.host import arguments, constants, lanes, multiply_add, store_tile
+from gemmkernels.gpu.host import Call, arguments, constants, lanes, launch, multiply_add, store_tile
 from gemmkernels.kernel import Launch
 from gemmkernels.operands import Operands
 
@@ -38,6 +36,7 @@ def matmul_kernel(
     stride_cm,
     ACC: tl.constexpr,
     WIDE: tl.constexpr,
+    ROWWISE: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     LANES_M: tl.constexpr,
@@ -66,7 +65,7 @@ def matmul_kernel(
         acc = multiply_add(acc, tl.load(a_ptr + offs_a), tl.load(b_ptr + offs_b))
         a_ptr += stride_ak
         b_ptr += stride_bk
-    store_tile(c_ptr, acc, offs_m, offs_n, M, N, stride_cm, scale_a_ptr, scale_b_ptr)
+    store_tile(c_ptr, acc, offs_m, offs_n, M, N, stride_cm, scale_a_ptr, scale_b_ptr, ROWWISE)
 
 
 def block(operands: Operands) -> tuple[int, int]:
@@ -93,18 +92,7 @@ def bind(operands: Operands) -> Launch:
     unroll = UNROLL.get(operands.device.vendor, 1)
     config = {"BLOCK_M": block_m, "BLOCK_N": block_n, "UNROLL": unroll}
     options = {"num_warps": LANES_M * LANES_N // lanes(operands.device), "num_stages": 1}
-    return Launch(
-        run=partial(
-            matmul_kernel[grid],
-            *arguments(operands),
-            **constants(operands),
-            LANES_M=LANES_M,
-            LANES_N=LANES_N,
-            **config,
-            **options,
-            enable_fp_fusion=True,
-        ),
-        config=config | options,
-        tile=(block_m, block_n, unroll),
-        grid=grid,
-    )
+    lanes_of = {"LANES_M": LANES_M, "LANES_N": LANES_N}
+    named = {**constants(operands), **lanes_of, **config, **options, "enable_fp_fusion": True}
+    call = Call(matmul_kernel, grid, arguments(operands), named)
+    return launch(call, config=config | options, tile=(block_m, block_n, unroll))
