@@ -194,3 +194,42 @@ def test_units() -> None:
     ]
     assert half_width(100.0, 99.0, 101.0) == "±1.0%"
     assert half_width(100.0, math.nan, math.nan) == ""
+
+
+def test_sparse_and_dense_never_share_a_column(tmp_path: Path) -> None:
+    """A sparse rate counts products that nobody does: beside a dense one it would look twice as
+    fast."""
+    found = rows(
+        tmp_path,
+        record("dense", precision="fp16", took=turns(100.0)),
+        record("half", precision="fp16_sparse", tier="library", took=turns(60.0)),
+        record("half", precision="fp16_sparse", tier="library", repeat=1, took=turns(62.0)),
+        record("none", precision="fp16_sparse", status="unsupported", reason="has none"),
+        device=H100,
+        device_id="h100-sxm5",
+    )
+    sparse = found.iloc[-2] if found.iloc[-1].kernel == "none" else found.iloc[-1]
+    assert math.isnan(sparse.tflops)
+    assert math.isnan(sparse.pct_peak)
+    assert sparse.sparse_tflops == pytest.approx(2 * 1024**3 / (60 * 62) ** 0.5 / 1e6, rel=0.01)
+    assert sparse.pct_sparse_peak == pytest.approx(100 * sparse.sparse_tflops / 1979, rel=0.01)
+    first, second = results(found)
+    assert [row[0] for row in first.rows] == ["dense"]
+    assert [row[0] for row in second.rows] == ["half"]
+    assert second.title.startswith("2:4 sparse: ")
+    assert {"sparse TFLOP/s", "of sparse peak"} < set(second.columns)
+    assert "TFLOP/s" not in second.columns
+    assert cells(second, "half")["speedup"] == "base"
+    assert best(found).kernel.tolist() == ["dense"]
+    (only,) = results(found[found.kernel == "half"])
+    assert only.title.startswith("2:4 sparse: ")
+
+
+def test_a_mode_ranks_apart_and_is_named(tmp_path: Path) -> None:
+    found = rows(
+        tmp_path,
+        record("exact", precision="fp8_e4m3", took=turns(100.0)),
+        record("quick", precision="fp8_e4m3", modes={"accumulate": "fast"}, took=turns(80.0)),
+    )
+    (table,) = summary(best(found))
+    assert [row[1] for row in table.rows] == ["exact", "quick [accumulate=fast]"]

@@ -212,6 +212,8 @@ _TABLE = (
 )
 
 PRECISIONS: dict[str, Precision] = {row.name: row for row in _TABLE}
+SPARSE = frozenset(row.name for row in _TABLE if row.sparse)
+"""Names of the 2:4 sparse ones: no column of rates or peaks holds them beside dense ones."""
 
 
 def precision(name: str) -> Precision:

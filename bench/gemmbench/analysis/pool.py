@@ -59,10 +59,10 @@ def _overwrite(out: "pd.DataFrame", df: "pd.DataFrame", numbers: "np.ndarray") -
 _NAMES = """
 status reason n_samples n_rounds time_us time_us_low time_us_high verdict power_limited tflops
 tflops_low tflops_high gbps pct_peak clock_mhz power_w tflops_per_w error impossible n_repeats
-of_repeats spread_pct warnings
+of_repeats spread_pct warnings sparse_tflops pct_sparse_peak
 """
 _POOLED = tuple(_NAMES.split())
-_SOURCE = ("target", "intensity", "peak_tflops")
+_SOURCE = ("target", "intensity", "peak_tflops", "sparse_peak_tflops")
 
 
 def _pool(rows: dict[str, list[object]]) -> dict[str, object]:
@@ -110,8 +110,11 @@ def _pool(rows: dict[str, list[object]]) -> dict[str, object]:
         verdict = "converged" if time.half_width <= target else "noisy"
     if verdict == "contended":
         time = Estimate(time.value, math.nan, math.nan, time.n)
-    work = of("tflops")[0] * times[0] if times and of("tflops") else math.nan
-    tflops = work / time.value
+    work, sparse_work = (
+        of(name)[0] * times[0] if times and of(name) else math.nan
+        for name in ("tflops", "sparse_tflops")
+    )
+    tflops, sparse = work / time.value, sparse_work / time.value
     peak = _numbers(rows["peak_tflops"])[0]
     intensity = _numbers(rows["intensity"])[0]
     power = _middle(of("power_w"))
@@ -126,8 +129,10 @@ def _pool(rows: dict[str, list[object]]) -> dict[str, object]:
         "tflops": tflops,
         "tflops_low": work / time.high,
         "tflops_high": work / time.low,
-        "gbps": 1e3 * tflops / intensity,
+        "gbps": 1e3 * (sparse if math.isnan(tflops) else tflops) / intensity,
         "pct_peak": 100 * tflops / peak,
+        "sparse_tflops": sparse,
+        "pct_sparse_peak": 100 * sparse / _numbers(rows["sparse_peak_tflops"])[0],
         "clock_mhz": _middle(of("clock_mhz")),
         "power_w": power,
         "tflops_per_w": tflops / power if power > 0 else math.nan,

@@ -18,7 +18,7 @@ from gemmbench.timing.statistics import (
 )
 from gemmkernels.kernel import TIERS
 from gemmkernels.ladder import LADDER
-from gemmkernels.precision import PRECISIONS
+from gemmkernels.precision import PRECISIONS, SPARSE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,11 +58,11 @@ def ladder(df: "pd.DataFrame") -> "pd.DataFrame":
     """`pooled` rows in ladder order, each with its speedup over the base of its ladder.
 
     `base_kernel` in `base_precision` is the ladder's base in the same precision; where that does
-    not run, the base in fp32 of the same group; where no base ran, the lowest rung in that
-    precision. `speedup` is the median of the paired ratios of one round's turns (over several
-    repeats their geometric mean) with its 95% interval, at least ±0.5%, and ±1% beside a neighbour.
-    It is NaN, and `speedup_reason` says why, where one of the two is contended or they share no
-    round.
+    not run, the base in fp32 of the same group (but for a sparse one); where no base ran, the
+    lowest rung in that precision. `speedup` is the median of the paired ratios of one round's
+    turns (over several repeats their geometric mean) with its 95% interval, at least ±0.5%, and ±1%
+    beside a neighbour. It is NaN, and `speedup_reason` says why, where one of the two is contended
+    or they share no round.
     """
     rows = pooled(df)
     cases = _cases(df)
@@ -141,7 +141,8 @@ def _bases(cases: Mapping[Case, list[_Row]]) -> dict[Group, dict[str, Case]]:
         for precision in {case[3] for case in inside}:
             same = lowest(case for case in named if case[3] == precision)
             least = lowest(case for case in inside if case[3] == precision)
-            base = same or in_fp32 or least
+            # A sparse product does less: over a dense one its speedup would not be the kernel's.
+            base = same or (least if precision in SPARSE else in_fp32) or least
             assert base is not None
             found.setdefault(group, {})[precision] = base
     return found

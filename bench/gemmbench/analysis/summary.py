@@ -10,19 +10,20 @@ SPEEDUP = ("base_kernel", "base_precision", "speedup", "speedup_low", "speedup_h
 
 
 def best(rows: "pd.DataFrame") -> "pd.DataFrame":
-    """Of rows as `ladder` returns them, the fastest (TFLOP/s) of each run and precision.
+    """Of rows as `ladder` returns them, the fastest (TFLOP/s) of each run, precision and modes.
 
-    Only `ok` ranks, and never what is contended or impossible. A noisy row ranks by the lower end
+    Only `ok` ranks, and never what is contended, impossible or sparse. A noisy row ranks by the lower end
     of its interval, so that noise alone wins nothing; one without an interval ranks last.
     Where the ladder's base did not run beside the best, the speedup is that of the same kernel on
     the largest shape where it did, and `speedup_shape` names it.
     """
-    can = rows[rows["status"].eq("ok") & rows["verdict"].ne("contended") & ~rows["impossible"]]
+    sound = rows["status"].eq("ok") & rows["verdict"].ne("contended") & ~rows["impossible"]
+    can = rows[sound & rows["tflops"].notna()]
     low = can["tflops_low"].fillna(0.0)
     rank = can["tflops"].where(can["verdict"].ne("noisy"), low)
     ranked = can.assign(_rank=rank)[rank > -math.inf]
     top = ranked.sort_values("_rank", ascending=False, kind="stable")
-    chosen = top.drop_duplicates(["run_id", "precision"]).index
+    chosen = top.drop_duplicates(["run_id", "precision", "modes"]).index
     found = rows.loc[sorted(chosen)].assign(speedup_shape="")
     for index in found.index:
         other = _beside_base(rows, found.loc[index])

@@ -14,6 +14,7 @@ from gemmbench.timing.statistics import Estimate, estimate, paired_ratio
 from gemmbench.timing.turn import Turn
 from gemmbench.timing.verdict import THROTTLED_SHARE, has_neighbour, values, verdict
 from gemmkernels.errors import GemmbenchError
+from gemmkernels.precision import SPARSE
 from gemmkernels.problem import Problem
 
 if TYPE_CHECKING:
@@ -33,18 +34,21 @@ COLUMNS = tuple(_COLUMNS.split())
 _MORE = """
 file started version software preset target unsettled base modes experts splits n_rounds turn_us
 peak_unit impossible warnings beside anchor_us anchor_us_low anchor_us_high anchor_error
+sparse_tflops sparse_peak_tflops pct_sparse_peak
 """
 MORE_COLUMNS = tuple(_MORE.split())
 """What follows them. `software` is "name=version; …", `modes` "name=value; …"; `turn_us` maps a
 round to the median of its turn in microseconds. `anchor_us` is the time of the self-test's smaller
 kernel in the same repeat, `anchor_error` how far its pair's ratio is from the true one, in percent.
-`impossible` marks a rate over 102% of the dense peak at the measured clock, `beside` a neighbour on
-the cores; `warnings` is what was noticed of the kernel, "…; …"."""
+`impossible` marks a rate over 102% of the peak at the measured clock, `beside` a neighbour on the
+cores; `warnings` is what was noticed of the kernel, "…; …". A 2:4 sparse precision has its rate,
+counted as if it were dense, and its peak in the last three columns, and none in those of dense
+ones."""
 
 _FLOATS = """
 time_us time_us_low time_us_high tflops tflops_low tflops_high gbps intensity peak_tflops
 pct_peak clock_mhz power_w tflops_per_w error target anchor_us anchor_us_low anchor_us_high
-anchor_error
+anchor_error sparse_tflops sparse_peak_tflops pct_sparse_peak
 """
 IMPOSSIBLE = 1.02
 SITTING = 1_000_000
@@ -115,7 +119,10 @@ def _rows(run: Run) -> Iterable[tuple[object, ...]]:
         if word == "contended":
             time = Estimate(time.value, _NAN, _NAN, time.n)
         flop, least_bytes, intensity = problem or (_NAN, _NAN, _NAN)
-        tflops = _rate(flop, time.value, 1e6)
+        rate = _rate(flop, time.value, 1e6)
+        sparse = record.precision in SPARSE
+        tflops = _NAN if sparse else rate
+        dense = _Peak() if sparse else peak
         clock = _middle([turn.clock_mhz for turn in measured])
         power = _middle([turn.power_w for turn in measured])
         yield (
@@ -152,12 +159,12 @@ def _rows(run: Run) -> Iterable[tuple[object, ...]]:
             word,
             _power_limited(record),
             tflops,
-            _rate(flop, time.high, 1e6),
-            _rate(flop, time.low, 1e6),
+            _NAN if sparse else _rate(flop, time.high, 1e6),
+            _NAN if sparse else _rate(flop, time.low, 1e6),
             _rate(least_bytes, time.value, 1e3),
             intensity,
-            peak.tflops,
-            100 * tflops / peak.tflops,
+            dense.tflops,
+            100 * tflops / dense.tflops,
             clock,
             power,
             tflops / power if power > 0 else _NAN,
@@ -176,10 +183,13 @@ def _rows(run: Run) -> Iterable[tuple[object, ...]]:
             len(turns),
             turns,
             peak.unit,
-            peak.is_beaten(tflops, clock),
+            peak.is_beaten(rate, clock),
             "; ".join(record.warnings),
             has_neighbour(measured),
             *anchors.get(record.repeat, no_anchor),
+            rate if sparse else _NAN,
+            peak.tflops if sparse else _NAN,
+            100 * rate / peak.tflops if sparse else _NAN,
         )
 
 

@@ -7,6 +7,7 @@ from gemmbench.analysis.comparison import Compared, Comparison
 from gemmbench.analysis.rows import rows_of
 from gemmbench.show.tables import Table, without_empty
 from gemmbench.show.text import digits, duration, half_width, percent, printable, times
+from gemmkernels.precision import SPARSE
 from gemmkernels.problem import shape_text
 
 if TYPE_CHECKING:
@@ -16,17 +17,30 @@ REASON = 70
 CAPTION = 500
 SOFTWARE = ("torch", "cuda", "hip", "rocm", "driver", "triton", "numba")
 _BASE = ("base_kernel", "base_precision", "precision")
+_SPARSE_RATES = ("sparse TFLOP/s", "of sparse peak")
 _NUMBERS = frozenset(
-    ("time", "±", "TFLOP/s", "of peak", "speedup", "95% interval", "a", "b", "b / a")
+    (
+        *("time", "±", "TFLOP/s", "of peak", *_SPARSE_RATES),
+        *("speedup", "95% interval", "a", "b", "b / a"),
+    )
 )
 
 
 def results(rows: "pd.DataFrame", *, unsupported: bool = False) -> tuple[Table, ...]:
-    """One table a run, of rows as `analysis.speedup.ladder` returns them.
+    """A table a run, of rows as `analysis.speedup.ladder` returns them, and one of what is sparse.
 
     Unsupported cases are only counted unless they are asked for.
     """
-    return tuple(_run(part, unsupported) for _, part in rows.groupby("run_id", sort=False))
+    found: list[Table] = []
+    for _, part in rows.groupby("run_id", sort=False):
+        shown = part if unsupported else part[part["status"] != "unsupported"]
+        title, hidden = caption(part), len(part) - len(shown)
+        sparse = shown["precision"].isin(SPARSE)
+        if hidden or not sparse.all():
+            found.append(_run(shown[~sparse], title=title, hidden=hidden))
+        if sparse.any():
+            found.append(_run(shown[sparse], title=f"2:4 sparse: {title}", sparse=True))
+    return tuple(found)
 
 
 def summary(best: "pd.DataFrame") -> tuple[Table, ...]:
@@ -47,9 +61,7 @@ def caption(rows: "pd.DataFrame") -> str:
     return printable(" · ".join(printable(part, 80) for part in parts if part), CAPTION)
 
 
-def _run(rows: "pd.DataFrame", unsupported: bool) -> Table:
-    shown = rows if unsupported else rows[rows["status"] != "unsupported"]
-    hidden = len(rows) - len(shown)
+def _run(shown: "pd.DataFrame", *, title: str, hidden: int = 0, sparse: bool = False) -> Table:
     notes = [f"{hidden} unsupported cases are not shown"] if hidden else []
     measured = shown[shown["speedup"].notna()]
     overs = dict.fromkeys(
@@ -59,43 +71,44 @@ def _run(rows: "pd.DataFrame", unsupported: bool) -> Table:
     if overs:
         notes.append(f"speedup over {', '.join(overs)}, paired within each round")
     if shown["impossible"].any():
-        notes.append("impossible: over 102% of the dense peak at the measured clock")
+        notes.append("impossible: over 102% of the peak at the measured clock")
+    if sparse:
+        notes.append("sparse TFLOP/s count the zeros too, as a spec sheet's sparse peak does")
     notes += [
         f"{printable(row.kernel)} {row.precision} {_problem(row)}: {printable(row.warnings, 200)}"
         for row in rows_of(shown[shown["warnings"].ne("")])
     ]
     table = Table(
-        title=caption(rows),
+        title=title,
         columns=(
-            "kernel",
-            "precision",
-            "shape",
-            "time",
-            "±",
-            "TFLOP/s",
-            "of peak",
-            "speedup",
-            "verdict",
+            *("kernel", "precision", "shape", "time", "±"),
+            *(_SPARSE_RATES if sparse else ("TFLOP/s", "of peak")),
+            *("speedup", "verdict"),
         ),
         rows=tuple(_cells(row) for row in rows_of(shown)),
         right=_NUMBERS,
         notes=tuple(notes),
     )
-    return without_empty(table, optional=("of peak", "speedup"))
+    return without_empty(table, optional=("of peak", _SPARSE_RATES[1], "speedup"))
 
 
 def _cells(row: Any) -> tuple[str, ...]:
     return (
-        printable(row.kernel) + (f" [{printable(row.modes)}]" if row.modes else ""),
+        _kernel(row),
         row.precision,
         _problem(row),
         duration(row.time_us),
         half_width(row.time_us, row.time_us_low, row.time_us_high),
-        digits(row.tflops),
-        percent(row.pct_peak),
+        digits(row.sparse_tflops if row.precision in SPARSE else row.tflops),
+        percent(row.pct_sparse_peak if row.precision in SPARSE else row.pct_peak),
         "base" if _is_base(row) else times(row.speedup),
         _said(row),
     )
+
+
+def _kernel(row: Any) -> str:
+    """Its name, and what changes its numerics."""
+    return printable(row.kernel) + (f" [{printable(row.modes)}]" if row.modes else "")
 
 
 def _is_base(row: Any) -> bool:
@@ -138,7 +151,7 @@ def _best(rows: "pd.DataFrame") -> Table:
             over += f" at {row.speedup_shape}"
         return (
             row.precision,
-            printable(row.kernel),
+            _kernel(row),
             _problem(row),
             digits(row.tflops),
             interval if math.isfinite(row.tflops_low) else "",
