@@ -12,8 +12,8 @@ SPEEDUP = ("base_kernel", "base_precision", "speedup", "speedup_low", "speedup_h
 def best(rows: "pd.DataFrame") -> "pd.DataFrame":
     """Of rows as `ladder` returns them, the fastest (TFLOP/s) of each run, precision and modes.
 
-    Only `ok` ranks, and never what is contended, impossible or sparse. A noisy row ranks by the lower end
-    of its interval, so that noise alone wins nothing; one without an interval ranks last.
+    Only `ok` ranks, and never what is contended, impossible or sparse. A noisy row ranks by the
+    lower end of its interval, so that noise alone wins nothing; one without an interval ranks last.
     Where the ladder's base did not run beside the best, the speedup is that of the same kernel on
     the largest shape where it did, and `speedup_shape` names it.
     """
