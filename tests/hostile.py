@@ -74,7 +74,7 @@ def feed_run(data: bytes, folder: Path) -> None:
     from gemmbench.records.frame import load
     from gemmbench.runner.request import Request
     from gemmbench.runner.resume import of_run
-    from gemmbench.show import results
+    from gemmbench.show import launched, results
     from gemmbench.show.tables import plain, to_markdown, to_text
 
     path = folder / "run.jsonl"
@@ -82,7 +82,8 @@ def feed_run(data: bytes, folder: Path) -> None:
     with only_told():
         df = load(path)
         rows = ladder(df)
-        for table in (*results.results(rows, unsupported=True), *results.summary(best(rows))):
+        tables = (*results.results(rows, unsupported=True), *results.summary(best(rows)))
+        for table in (*tables, *launched.launched(df)):
             check_text(to_text(table))
             check_text(to_markdown(table))
         check_text(plain(df, "json"))

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 from hypothesis import strategies as st
-from synthetic import CPU, H100, footer, header, record, selftest, turns
+from synthetic import CPU, H100, footer, header, launched, record, selftest, turns
 
 EVIL = (
     "",
@@ -129,7 +129,10 @@ def _run_lines() -> list[Any]:
     first = header(H100, request={"shapes": ["1x1x1"]}, plan=("0/a/b/c",), kernels={"a": "b"})
     return [
         *(msgspec.to_builtins(first), msgspec.to_builtins(header(CPU))),
-        *(msgspec.to_builtins(line) for line in (*measured, selftest(), footer(measured))),
+        *(
+            msgspec.to_builtins(line)
+            for line in (*measured, selftest(), launched(), footer(measured))
+        ),
     ]
 
 
@@ -200,7 +203,7 @@ kernels = ["torch"]
 precisions = ["fp16"]
 shapes = ["64x32x16", "8 * 1x2x3", {m = 16, n = 57344, k = 8192, layout = "nt", label = "up"}]
 [cpu]
-shapes = ["1x1x1"]
+shapes = ["1x1x1", {m = [1, 16], n = 8, k = 8, label = "list"}]
 [gpu]
 precisions = ["bf16", "fp8_e4m3"]
 """
@@ -225,7 +228,7 @@ _toml_text = _text.map(
     ).encode()
 )
 SUITE_WORDS = tuple(
-    b'"mine" "quick" ["torch"] "64x32x16" "8 * 1x2x3" 16 57344 "nt" "up" ["1x1x1"] '
+    b'"mine" "quick" ["torch"] "64x32x16" "8 * 1x2x3" 16 57344 "nt" "up" [1, "1x1x1" '
     b"name shapes kernels precisions cpu gpu [cpu] m layout label batch preset".split()
 )
 

@@ -1,17 +1,18 @@
 """What the kernels' tests share, and the jobs that need a process of their own.
 
-`python kernel_jobs.py interpret KERNEL` and `python kernel_jobs.py compile TARGET` print one JSON
-line a case. The interpreter and the compiler cannot share a process: Triton reads its mode when it
-is imported.
+`python kernel_jobs.py interpret KERNEL` and `python kernel_jobs.py compile TARGET KERNEL…` print
+one JSON line a case. The interpreter and the compiler cannot share a process: Triton reads its mode
+when it is imported.
 """
 
-import importlib
+import itertools
 import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,17 @@ import torch
 from gemmkernels import Device, Kernel, Operands, Problem
 from gemmkernels.ladder import find
 from gemmkernels.operands import allocate, fill, poison, product, values
+from gemmkernels.precision import PRECISIONS
 
 ROOT = Path(__file__).resolve().parents[1]
-TRITON = ("triton-naive", "triton-tiled", "triton-matrix-core")
+TRITON = (
+    "triton-naive",
+    "triton-tiled",
+    "triton-matrix-core",
+    "triton-swizzled",
+    "triton-persistent",
+    "triton-persistent-fast-accum",
+)
 
 CPU = Device(
     kind="cpu",
@@ -58,6 +67,8 @@ GPUS = {
         gpu("sm_80", 108, 166912),
         gpu("sm_90", 132, 232448),
         gpu("sm_100", 148, 232448),
+        gpu("sm_120", 188, 101376),
+        gpu("gfx90a", 104, 65536),
         gpu("gfx942", 304, 65536),
         gpu("gfx950", 256, 163840),
     )
@@ -119,11 +130,11 @@ def case(
     return error(operands)
 
 
-def job(*arguments: str, **environment: str) -> list[dict[str, Any]]:
+def job(*arguments: str, script: str = __file__, **environment: str) -> list[dict[str, Any]]:
     """Run a job in a process of its own: its lines of JSON."""
     paths = os.pathsep.join(str(ROOT / name) for name in ("kernels", "bench"))
     done = subprocess.run(
-        [sys.executable, __file__, *arguments],
+        [sys.executable, script, *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -133,25 +144,167 @@ def job(*arguments: str, **environment: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-# Every pair of a shape's kind, a layout and a precision occurs; shapes are (M, N, K).
-SHAPES = ((17, 37, 19), (32, 32, 32), (1, 13, 67), (41, 1, 1))
 LAYOUTS = ("nn", "nt", "tn", "tt")
+
+# Kinds of shapes, (M, N, K): aligned but with a tail in K, ragged in each dimension, one row, one
+# column of one term, and more tiles than programs.
+SHAPES = ((32, 48, 80), (17, 37, 19), (1, 13, 67), (41, 1, 1), (150, 272, 48))
+SMALL_SHAPES = ((16, 32, 16), (17, 37, 19), (1, 13, 33), (41, 1, 1))
+"""For kernels without a dot, which the interpreter takes through term by term."""
+
+FEW_UNITS = {
+    "sm_90": replace(GPUS["sm_90"], units=3),
+    "gfx942": replace(GPUS["gfx942"], units=76),  # two dies
+}
+
+
+def pairwise(*factors: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Cases in which every pair of values of two factors occurs."""
+    cases = list(itertools.product(*(range(len(factor)) for factor in factors)))
+    found, left = (
+        [],
+        {pair for case in cases for pair in itertools.combinations(enumerate(case), 2)},
+    )
+    while left:
+        case = max(cases, key=lambda one: len(left & {*itertools.combinations(enumerate(one), 2)}))
+        left -= {*itertools.combinations(enumerate(case), 2)}
+        found.append(tuple(factor[i] for factor, i in zip(factors, case, strict=True)))
+    return found
+
+
+def problems(kernel: Kernel) -> list[tuple[Problem, Device]]:
+    """What a kernel is held against: every pair of precision, layout, shape, target, batch.
+
+    Block-scaled and sparse formats get a K of whole blocks; what a target refuses is left out.
+    """
+    batches = (1, 3) if kernel.batched else (1,)
+    matrix = kernel.tier == "matrix-core"
+    shapes = SHAPES if matrix else SMALL_SHAPES
+    targets = tuple(FEW_UNITS) if matrix else ("sm_90",)
+    found = []
+    for precision, layout, (m, n, k), target, batch in pairwise(
+        kernel.precisions, kernel.layouts, shapes, targets, batches
+    ):
+        experts = 4 if kernel.grouped else 1
+        row = PRECISIONS[precision]
+        along = row.block * 2 or (4 if row.sparse else 1)
+        problem = Problem(
+            m=m,
+            n=n,
+            k=-(-k // along) * along,
+            precision=precision,
+            layout="nt" if row.is_blockwise else layout,
+            batch=batch,
+            experts=experts,
+        )
+        for name in (target, *FEW_UNITS):
+            if kernel.why_not(problem, FEW_UNITS[name]) is None:
+                found.append((problem, FEW_UNITS[name]))
+                break
+    return found
+
+
+def verified(kernel: Kernel, problem: Problem, device: Device, **keywords: object) -> float:
+    """The error as a multiple of the bound, after the exact check; `keywords` go to `run`."""
+    from gemmbench.verify import Verifier, WrongError
+
+    (operands,) = allocate(problem, device)
+    fill(operands, seed=problem.m)
+    poison(operands)
+    launch = kernel.launch(operands)
+    run: Callable[..., object] = launch.run
+
+    def execute() -> tuple[torch.Tensor, ...]:
+        if launch.prepare is not None:
+            launch.prepare()
+        run(**keywords)
+        return (operands.out,)
+
+    verifier = Verifier(operands=operands, seed=problem.m)
+    try:
+        verifier.exact(execute, salt=1)
+        if INTERPRETED and problem.numerics.output == "bfloat16":  # cut off there, not rounded
+            verifier.restore()
+            poison(operands)
+            execute()
+            return error(operands)
+        verifier.rounding(execute)
+    except WrongError as wrong:
+        print(wrong, file=sys.stderr)
+        return float("inf")
+    return verifier.error
 
 
 def interpret(name: str) -> None:
     kernel = find(name)
+    for problem, device in problems(kernel):
+        found = verified(kernel, problem, device)
+        show(**described(problem), target=device.architecture, error=found)
+    if name not in TRITON:
+        return
     for p, precision in enumerate(kernel.precisions):
-        for s, (m, n, k) in enumerate(SHAPES):
-            for shift in (0, 1) if s == 0 else (0,):
-                layout = LAYOUTS[(s + p + shift) % 4]
-                problem = Problem(m=m, n=n, k=k, precision=precision, layout=layout)
-                found = case(kernel, problem, GPUS["sm_90"])
-                show(precision=precision, shape=problem.shape, layout=layout, error=found)
-        wide = Problem(m=5, n=33, k=70, precision=precision, layout=LAYOUTS[p % 4])
-        found = case(kernel, wide, GPUS["sm_90"], WIDE=True)
-        show(precision=precision, shape=wide.shape, layout=wide.layout, error=found)
+        wide = Problem(m=5, n=33, k=20, precision=precision, layout=LAYOUTS[p % 4])
+        device = next(one for one in FEW_UNITS.values() if kernel.why_not(wide, one) is None)
+        found = verified(kernel, wide, device, WIDE=True)
+        show(**described(wide), target=device.architecture, error=found)
+    if kernel.tier == "matrix-core":
+        for precision in ("fp8_e4m3", "fp8_e5m2"):
+            for device in FEW_UNITS.values():
+                if device.lacks(precision) is None:
+                    show(
+                        edges=precision,
+                        target=device.architecture,
+                        fault=edges(kernel, precision, device),
+                    )
     if name == "triton-naive":
         chain()
+
+
+def described(problem: Problem) -> dict[str, object]:
+    return {
+        "precision": problem.precision,
+        "shape": problem.shape,
+        "layout": problem.layout,
+        "batch": problem.batch,
+    }
+
+
+def edges(kernel: Kernel, precision: str, device: Device) -> str | None:
+    """±max, the least normal and subnormal numbers, infinity and NaN, each times one.
+
+    A row of A with an infinity or a NaN is NaN in all columns: times zero it is NaN. The
+    interpreter reads no NaN, and no subnormal of e5m2: there it is held to the others.
+    """
+    problem = Problem(m=32, n=32, k=32, precision=precision, layout="nt")
+    if kernel.why_not(problem, device):
+        return None
+    (operands,) = allocate(problem, device)
+    poison(operands)
+    limits = torch.finfo(operands.a.dtype)
+    least = limits.smallest_normal
+    step = float(torch.tensor(1, dtype=torch.uint8).view(operands.a.dtype).double())
+    special = [limits.max, -limits.max, least, -least]
+    if not (INTERPRETED and precision == "fp8_e5m2"):
+        special += [step, -step, 3 * step]
+    if not INTERPRETED:
+        special.append(float("nan"))
+    if not INTERPRETED and operands.a.dtype == torch.float8_e5m2:
+        special += [float("inf"), float("-inf")]
+    place = torch.arange(len(special))
+    operands.a.zero_()
+    operands.b.copy_(torch.eye(32))
+    operands.a[place, place] = torch.tensor(special).to(operands.a.dtype)
+    assert operands.scale_a is not None
+    assert operands.scale_b is not None
+    operands.scale_a.fill_(1)
+    operands.scale_b.fill_(1)
+    kernel.launch(operands).run()
+    expected = operands.a.double() @ operands.b.double()
+    same = operands.out.double().eq(expected) | (operands.out.isnan() & expected.isnan())
+    if bool(same.all()):
+        return None
+    row, column = (~same).nonzero()[0].tolist()
+    return f"({row}, {column}) is {operands.out[row, column]}, expected {expected[row, column]}"
 
 
 def chain() -> None:
@@ -174,25 +327,52 @@ TYPES = {
     "float8_e4m3fnuz": "fp8e4b8",
     "float8_e5m2fnuz": "fp8e5b16",
     "int8": "i8",
+    "uint8": "u8",
+    "float8_e8m0fnu": "u8",
     "int32": "i32",
 }
 
 
 def compile_case(kernel: Kernel, problem: Problem, device: Device) -> dict[str, Any]:
-    """Compile what `bind` would launch: matrix instructions, shared memory and spills."""
+    """Compile what `bind` would launch: matrix instructions, shared memory, spills, and so on."""
+    from gemmkernels.gpu.host import Call
+
+    (operands,) = allocate(problem, replace(device, torch_device="meta"))
+    launch = kernel.launch(operands)
+    matrix, shared, spills, tma, special = set[str](), 0, 0, False, False
+    for call in launch.calls:
+        assert isinstance(call, Call)
+        compiled = compile_call(call, device)
+        shared = max(shared, compiled.metadata.shared)
+        if device.gfx:
+            text = compiled.asm["amdgcn"]
+            spills += sum(map(int, re.findall(r"\.[vs]gpr_spill_count:\s*(\d+)", text)))
+            matrix |= set(AMD_MATRIX.findall(text))
+        else:
+            text = compiled.asm["sass"]
+            spills += len(re.findall(r"\b(?:LDL|STL)\b", text))
+            matrix |= set(NVIDIA_MATRIX.findall(text))
+            tma |= "cp.async.bulk.tensor" in compiled.asm["ptx"]
+            special |= "setmaxnreg" in compiled.asm["ptx"]
+    return {
+        "kernel": kernel.name,
+        "precision": problem.precision,
+        "layout": problem.layout,
+        "shape": problem.shape,
+        "matrix": sorted(matrix),
+        "shared": shared,
+        "spills": spills,
+        "tma": tma,
+        "setmaxnreg": special,
+    }
+
+
+def compile_call(call: Any, device: Device) -> Any:
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from gemmkernels.gpu.host import Call
-
-    assert isinstance(kernel.bind, str)
-    function = importlib.import_module(kernel.bind.partition(":")[0]).matmul_kernel
-    with torch.device("meta"):
-        (operands,) = allocate_meta(problem, device)
-    launch = kernel.launch(operands)
-    (call,) = launch.calls
-    assert isinstance(call, Call)
+    function = call.function
     named = dict(zip(function.arg_names, call.arguments, strict=False)) | dict(call.named)
     signature, constants, attributes = {}, {}, {}
     for place, name in enumerate(function.arg_names):
@@ -208,69 +388,38 @@ def compile_case(kernel: Kernel, problem: Problem, device: Device) -> dict[str, 
             attributes[(place,)] = [["tt.divisibility", 16]]
     target = GPUTarget("hip", device.gfx, 64) if device.gfx else GPUTarget("cuda", device.sm, 32)
     source = ASTSource(fn=function, signature=signature, constexprs=constants, attrs=attributes)
-    compiled = triton.compile(source, target=target, options=named)
-    if device.gfx:
-        text = compiled.asm["amdgcn"]
-        spills = sum(map(int, re.findall(r"\.[vs]gpr_spill_count:\s*(\d+)", text)))
-        matrix = AMD_MATRIX.findall(text)
-    else:
-        text = compiled.asm["sass"]
-        spills = len(re.findall(r"\b(?:LDL|STL)\b", text))
-        matrix = NVIDIA_MATRIX.findall(text)
-    return {
-        "kernel": kernel.name,
-        "precision": problem.precision,
-        "layout": problem.layout,
-        "shape": problem.shape,
-        "matrix": sorted(set(matrix)),
-        "shared": compiled.metadata.shared,
-        "spills": spills,
-    }
+    return triton.compile(source, target=target, options=named)
 
 
-def allocate_meta(problem: Problem, device: Device) -> tuple[Operands]:
-    """Operands without memory, of the strides that `allocate` gives."""
+RAGGED = ((1, 4096, 4096, "nt"), (1021, 1031, 1033, "nn"))
 
-    def matrix(rows: int, columns: int, dtype: str, *, transposed: bool = False) -> torch.Tensor:
-        kind = getattr(torch, dtype)
-        if transposed:
-            return torch.empty(columns, rows, dtype=kind).mT
-        return torch.empty(rows, columns, dtype=kind)
 
-    a_t, b_t = (letter == "t" for letter in problem.layout)
-    encoding = device.encoding(problem.precision)
-    scale = torch.ones(1) if problem.numerics.is_fp8 else None
-    return (
-        Operands(
-            problem=problem,
-            device=device,
-            a=matrix(problem.m, problem.k, encoding, transposed=a_t),
-            b=matrix(problem.k, problem.n, encoding, transposed=b_t),
-            out=matrix(problem.m, problem.n, problem.numerics.output),
-            scale_a=scale,
-            scale_b=scale,
-        ),
-    )
+def compiled_cases(name: str, device: Device) -> list[Problem]:
+    """Every precision that is offered, large; some in another layout, ragged, or wide."""
+    kernel, found = find(name), []
+    for p, precision in enumerate(kernel.precisions):
+        layouts = [LAYOUTS[(p + 2) % 4]]
+        if kernel.tier == "matrix-core" and precision in ("fp16", "fp8_e4m3", "int8"):
+            layouts = ["nt", "nn"]
+        elif "persistent" in name:
+            layouts = ["nt"]
+        shapes = [(8192, 8192, 8192, layout) for layout in layouts]
+        if kernel.tier == "matrix-core" and precision in ("fp16", "fp8_e4m3"):
+            shapes += RAGGED
+        for m, n, k, layout in shapes:
+            problem = Problem(m=m, n=n, k=k, precision=precision, layout=layout)
+            if kernel.why_not(problem, device) is None:
+                found.append(problem)
+    if "int8" in kernel.precisions:
+        found.append(Problem(m=70_016, n=256, k=32_768, precision="int8"))
+    return found
 
 
 def compile_for(architecture: str, names: tuple[str, ...]) -> None:
     device = GPUS[architecture]
     for name in names:
-        kernel = find(name)
-        for p, precision in enumerate(kernel.precisions):
-            if device.lacks(precision):
-                continue
-            ragged = name == "triton-matrix-core" and precision in ("fp16", "fp8_e4m3", "int8")
-            layouts = ("nn", "nt") if ragged else (LAYOUTS[(p + 2) % 4],)
-            for layout in layouts:
-                problem = Problem(m=8192, n=8192, k=8192, precision=precision, layout=layout)
-                show(**compile_case(kernel, problem, device))
-            if ragged:
-                for m, n, k, layout in ((1, 4096, 4096, "nt"), (1021, 1031, 1033, "nn")):
-                    problem = Problem(m=m, n=n, k=k, precision=precision, layout=layout)
-                    show(**compile_case(kernel, problem, device))
-        wide = Problem(m=70_016, n=256, k=32_768, precision="int8")
-        show(**compile_case(kernel, wide, device))
+        for problem in compiled_cases(name, device):
+            show(**compile_case(find(name), problem, device))
 
 
 def show(**values: object) -> None:

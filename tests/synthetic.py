@@ -14,6 +14,7 @@ from gemmbench.records.schema import (
     Check,
     Footer,
     Header,
+    Launched,
     Line,
     Method,
     Record,
@@ -171,6 +172,13 @@ def selftest(repeat: int = 0, *, time_us: float = 50.0, seed: int = 0) -> SelfTe
         work=1.37,
         less=turns(time_us, seed=seed),
         more=turns(time_us * 1.37, seed=seed + 1),
+    )
+
+
+def launched(of: Record | None = None, *, names: Sequence[str] = ("nvjet_hsh",)) -> Launched:
+    case = of or record("library", precision="bf16")
+    return Launched(
+        group=case.group, kernel=case.kernel, precision=case.precision, names=tuple(names)
     )
 
 

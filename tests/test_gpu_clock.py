@@ -5,6 +5,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -303,6 +304,22 @@ def test_prepare_is_called_before_every_turn_and_run() -> None:
     clock.take_turn(subject, 0)
     subject.run_all()
     assert len(prepared) == 3
+
+
+def test_every_set_is_prepared_and_waited_for_before_it_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is derived from one set's inputs says nothing of another's."""
+    cuda = FakeCuda()
+    told: list[str] = []
+    launches = [
+        Launch(run=cuda.launch(1e-4).run, prepare=partial(told.append, f"set {index}"))
+        for index in range(3)
+    ]
+    monkeypatch.setattr(cuda, "synchronize", lambda: told.append("wait"))
+    subject = GpuClock(timing_of("stream"), cuda=cuda).subject(launches)
+    subject.prepare()
+    assert told == ["set 0", "set 1", "set 2", "wait"]
 
 
 def host_in_device_time(monkeypatch: pytest.MonkeyPatch, cuda: FakeCuda) -> None:

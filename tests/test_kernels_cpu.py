@@ -20,7 +20,8 @@ TILED_LAYOUTS = {"fp64": ("nn", "tt"), "fp32": LAYOUTS, "int8": ("nt", "tn")}
 OFFERED = [
     (kernel.name, precision, layout)
     for kernel in LADDER
-    if "cpu" in kernel.kinds
+    if "cpu" in kernel.kinds and not kernel.grouped
+    if kernel.name not in ("numba-packed", "numba-amx")  # in files of their own
     for precision in kernel.precisions
     if CPU.lacks(precision) is None
     for layout in (TILED_LAYOUTS[precision] if kernel.name == "numba-tiled" else LAYOUTS)

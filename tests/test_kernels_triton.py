@@ -5,16 +5,30 @@ says; only a GPU shows both at once.
 """
 
 import importlib.util
+import itertools
 import re
 from typing import Any
 
 import pytest
 import torch
-from kernel_jobs import GPUS, LAYOUTS, TRITON, case, job
+from kernel_jobs import (
+    GPUS,
+    LAYOUTS,
+    TRITON,
+    case,
+    compiled_cases,
+    edges,
+    job,
+    pairwise,
+    problems,
+    verified,
+)
 
 from gemmkernels import Device, Problem
+from gemmkernels.gpu.config_persistent import loads, specialises, stores
 from gemmkernels.ladder import find
 from gemmkernels.operands import allocate, fill, poison
+from gemmkernels.precision import PRECISIONS
 from gemmkernels.probes import chain
 
 HERE = pytest.mark.skipif(
@@ -26,13 +40,25 @@ HERE = pytest.mark.skipif(
 @pytest.mark.parametrize("name", TRITON)
 def test_interpreted_agrees_with_float64(name: str) -> None:
     lines = job("interpret", name, TRITON_INTERPRET="1")
+    kernel = find(name)
     cases = [line for line in lines if "error" in line]
-    assert len(cases) == 6 * len(find(name).precisions)
+    assert len(cases) == len(problems(kernel)) + len(kernel.precisions)
     assert [line for line in cases if not line["error"] <= 1] == []
-    assert {line["layout"] for line in cases} == set(LAYOUTS)
+    offered = itertools.product(kernel.precisions, LAYOUTS)
+    assert {(line["precision"], line["layout"]) for line in cases} == set(offered)
+    assert [line for line in lines if line.get("fault")] == []
     for line in lines:
         if "chain" in line:
             assert line["chain"] == [xorshift32(lane + 2463534242, 5) for lane in range(32)]
+
+
+def test_pairwise_has_every_pair() -> None:
+    factors = ("abcd", (1, 2, 3), (True, False), "xyz")
+    cases = pairwise(*factors)
+    assert len(cases) < 20
+    for i, j in itertools.combinations(range(4), 2):
+        found = {(case[i], case[j]) for case in cases}
+        assert found == set(itertools.product(factors[i], factors[j]))
 
 
 def xorshift32(state: int, steps: int) -> int:
@@ -46,7 +72,11 @@ def xorshift32(state: int, steps: int) -> int:
 TARGETS = [
     "sm_90",
     "gfx942",
-    *(pytest.param(name, marks=pytest.mark.slow) for name in ("sm_80", "sm_100", "gfx950")),
+    *(
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in GPUS
+        if name not in ("sm_90", "gfx942")
+    ),
 ]
 
 # What the instruction that multiplies each precision in its own encoding is called (a pattern).
@@ -78,7 +108,27 @@ NATIVE = {
     ("gfx950", "fp8_e4m3"): "f8f6f4|fp8_fp8",
     ("gfx950", "fp8_e5m2"): "f8f6f4|bf8_bf8",
     ("gfx950", "int8"): "_i8",
+    ("sm_120", "tf32"): "HMMA.1688.F32.TF32",
+    ("sm_120", "fp16"): "HMMA.16816.F32",
+    ("sm_120", "bf16"): "HMMA.16816.F32.BF16",
+    ("sm_120", "fp8_e4m3"): "QMMA",
+    ("sm_120", "fp8_e5m2"): "QMMA",
+    ("sm_120", "int8"): "IMMA.16832.S8.S8",
+    ("gfx90a", "fp16"): "x16f16|x8f16",
+    ("gfx90a", "bf16"): "bf16_1k",
+    ("gfx90a", "int8"): "i8",
 }
+
+
+def native(architecture: str, precision: str) -> str:
+    """The pattern for a precision: fp64, fp32 and bf16x3 are called alike everywhere."""
+    row = PRECISIONS[precision].arithmetic
+    amd = architecture.startswith("gfx")
+    if row == "fp64":
+        return "mfma_f64" if amd else "DMMA"
+    if row == "fp32":
+        return r"mfma_f32_\d+x\d+x\d_?f32"
+    return NATIVE[architecture, "bf16" if row == "bf16x3" else row]
 
 
 @HERE
@@ -87,7 +137,7 @@ def test_compiled_uses_what_its_tier_says(architecture: str) -> None:
     device = GPUS[architecture]
     lines = job("compile", architecture)
     for name in TRITON:
-        offered = {p for p in find(name).precisions if device.lacks(p) is None}
+        offered = {problem.precision for problem in compiled_cases(name, device)}
         assert {line["precision"] for line in lines if line["kernel"] == name} == offered
     faults = [fault for line in lines if (fault := _fault(architecture, line))]
     assert faults == []
@@ -99,21 +149,47 @@ def _fault(architecture: str, line: dict[str, Any]) -> str | None:
         return f"{line}: more shared memory than {limit}"
     if line["spills"]:
         return f"{line}: spills"
-    if line["kernel"] != "triton-matrix-core":
+    if find(line["kernel"]).tier != "matrix-core":
         return f"{line}: matrix instructions" if line["matrix"] else None
-    native = NATIVE[architecture, line["precision"]]
-    if not any(re.search(native, instruction) for instruction in line["matrix"]):
-        return f"{line}: no {native}"
+    wanted = native(architecture, line["precision"])
+    if not any(re.search(wanted, instruction) for instruction in line["matrix"]):
+        return f"{line}: no {wanted}"
+    if "persistent" in line["kernel"]:
+        return _fault_of_persistent(architecture, line)
+    return None
+
+
+def _fault_of_persistent(architecture: str, line: dict[str, Any]) -> str | None:
+    """Aligned shapes come by TMA; large ones are warp-specialised where that takes effect."""
+    m, n, k = map(int, line["shape"].split("x"))
+    layout, precision = line["layout"], line["precision"]
+    problem, device = Problem(m=m, n=n, k=k, layout=layout, precision=precision), GPUS[architecture]
+    if line["tma"] != loads(problem, device):
+        return f"{line}: tma should be {loads(problem, device)}"
+    large = min(m, n) >= 8192 and stores(problem, device) and specialises(problem, device)
+    if line["setmaxnreg"] != large and (large or not line["tma"]):
+        return f"{line}: setmaxnreg should be {large}"
     return None
 
 
 def test_the_check_of_compiled_code_sees_a_fault() -> None:
-    good = {"kernel": "triton-naive", "precision": "fp16", "matrix": [], "shared": 0, "spills": 0}
+    good: dict[str, Any] = {"kernel": "triton-naive", "precision": "fp16", "layout": "nt"}
+    good |= {"shape": "8192x8192x8192", "matrix": [], "shared": 0, "spills": 0}
     assert _fault("sm_90", good) is None
     assert _fault("sm_90", good | {"matrix": ["HGMMA.64x256x16.F32"]})
     assert _fault("sm_90", good | {"kernel": "triton-matrix-core"})
     assert _fault("gfx942", good | {"shared": 65537})
     assert _fault("gfx942", good | {"spills": 1})
+    tma = good | {
+        "kernel": "triton-persistent",
+        "matrix": ["HGMMA"],
+        "tma": True,
+        "setmaxnreg": True,
+    }
+    assert _fault("sm_90", tma) is None
+    assert _fault("sm_90", tma | {"tma": False})
+    assert _fault("sm_90", tma | {"setmaxnreg": False})
+    assert _fault("sm_90", tma | {"shape": "1021x1031x1033"})
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +235,44 @@ def test_on_a_gpu_agrees_with_float64(
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", TRITON)
+def test_on_a_gpu_passes_verification_in_pairs(name: str, device: Device) -> None:
+    kernel, shapes = (
+        find(name),
+        ((1024, 1024, 1024), (257, 129, 67), (4096, 512, 4096), (1, 64, 80)),
+    )
+    errors = {}
+    for precision, layout, (m, n, k) in pairwise(kernel.precisions, LAYOUTS, shapes):
+        problem = Problem(m=m, n=n, k=k, precision=precision, layout=layout)
+        if kernel.why_not(problem, device) is None:
+            errors[precision, layout, problem.shape] = verified(kernel, problem, device)
+    if not errors:
+        pytest.skip(f"{name} does nothing on {device.architecture}")
+    assert {case: found for case, found in errors.items() if not found <= 1} == {}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp8_e4m3", "fp8_e5m2"])
+@pytest.mark.parametrize("name", TRITON)
+def test_on_a_gpu_fp8_is_right_at_its_edges(name: str, precision: str, device: Device) -> None:
+    assert edges(find(name), precision, device) is None
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_a_users_allocator_stays(device: Device) -> None:
+    import triton
+    from triton.runtime import _allocation
+
+    def theirs(size: int, _alignment: int, _stream: int | None) -> torch.Tensor:
+        raise AssertionError(f"asked for {size} bytes")
+
+    triton.set_allocator(theirs)
+    problem = Problem(m=256, n=256, k=256, precision="fp16", layout="nt")
+    assert verified(find("triton-persistent"), problem, device) <= 1
+    assert _allocation._allocator.get() is theirs
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", [name for name in TRITON if "fast" not in name])
 def test_on_a_gpu_offsets_pass_2_to_31(name: str, device: Device) -> None:
     problem = Problem(m=70_016, n=16, k=32_768, precision="int8")
     (operands,) = allocate(problem, device)

@@ -11,10 +11,10 @@ import torch
 import gemmbench
 from gemmbench.devices.cpu import cpu_device
 from gemmbench.runner.alone import _left_as_found, measure_function
-from gemmbench.runner.clean import CleanSlate, _of_products
+from gemmbench.runner.clean import CleanSlate, of_products
 from gemmbench.runner.turners import make_bench, make_turners_of_pair
 from gemmbench.timing.method import timing
-from gemmkernels.library import set_switches
+from gemmkernels.library.switches import set_switches
 from gemmkernels.problem import Problem
 
 CPU = cpu_device()
@@ -165,7 +165,7 @@ def test_a_torch_without_these_switches_has_none_to_put_back(
 
 def test_torch_has_these_switches() -> None:
     """By the names that we use: TunableOp's cannot be read in a build for CPUs."""
-    for switch in _of_products()[:2]:
+    for switch in of_products()[:2]:
         value = switch.get()
         switch.put(value)
         assert switch.get() == value

@@ -17,6 +17,7 @@ FLOORS = {
     "suites": 2,
     "records": 2,
     "doctor": 2,
+    "inspect": 2,
     "runner": 3,
     "analysis": 3,
     "show": 4,

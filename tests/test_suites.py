@@ -1,5 +1,6 @@
 """Suites: those that ship, and whatever a user's file may hold."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemmbench.suites.files import MAX_BYTES
 from gemmbench.suites.reader import load_suite, names, parse_suite
 from gemmbench.suites.shapes import Shape
 from gemmkernels.errors import GemmbenchError, UnknownNameError
+from gemmkernels.kernel import TIERS
+from gemmkernels.ladder import find
+from gemmkernels.smallfile import MAX_BYTES
 
 
 def refused(text: str | bytes) -> str:
@@ -25,20 +28,82 @@ def refused(text: str | bytes) -> str:
 
 
 def test_the_suites_that_ship() -> None:
-    assert {"quick", "ladder", "square"} <= set(names())
+    assert set(names()) == {"batched", "ladder", "llm", "moe", "quick", "skinny", "square"}
     for name in names():
         suite = load_suite(name)
         assert suite.name == name
         assert suite.description
         assert suite.shapes("cpu")
         assert suite.shapes("gpu")
+        for kind in ("cpu", "gpu"):
+            for kernel in map(find, suite.kernels(kind)):
+                assert kind in kernel.kinds, (name, kernel.name)
     quick = load_suite("quick")
     assert quick.preset == "quick"
     assert quick.precisions("cpu") == ("fp32", "bf16")
-    assert quick.precisions("gpu") == ()
-    assert quick.kernels("gpu") == ()
+    assert "fp64" not in quick.precisions("gpu")
+    assert {find(kernel).tier for kernel in quick.kernels("gpu")} == set(TIERS)
+    assert load_suite("ladder").kernels("gpu") == ()
     assert [shape.m for shape in quick.shapes("cpu")] == [128, 512, 1024]
     assert [shape.m for shape in quick.shapes("gpu")] == [1024, 4096, 8192]
+
+
+def test_llm_has_every_weight_at_every_number_of_tokens() -> None:
+    """Against the models' own configurations: hidden sizes, heads and vocabularies."""
+    suite = load_suite("llm")
+    shapes = suite.shapes("gpu")
+    weights = {(shape.batch, shape.n, shape.k) for shape in shapes}
+    assert len(weights) == 71
+    for tokens in (1, 16, 256, 4096, 8192):
+        of = {(shape.batch, shape.n, shape.k) for shape in shapes if shape.m == tokens}
+        assert of == weights
+    assert {shape.layout for shape in shapes} == {"nt"}
+    assert sum(shape.batch == 128 for shape in shapes) == 2 * 5  # DeepSeek's absorbed weights
+    by_label = {label: shape for shape in shapes for label in shape.label.split("; ")}
+    for model, hidden, qkv, inner, vocabulary in (
+        ("llama-2-7b", 4096, 3 * 4096, 11008, 32000),
+        ("llama-3-8b", 4096, (32 + 2 * 8) * 128, 14336, 128256),
+        ("llama-3-70b", 8192, (64 + 2 * 8) * 128, 28672, 128256),
+        ("llama-3.1-405b", 16384, (128 + 2 * 8) * 128, 53248, 128256),
+        ("qwen2.5-7b", 3584, (28 + 2 * 4) * 128, 18944, 152064),
+        ("qwen2.5-72b", 8192, (64 + 2 * 8) * 128, 29568, 152064),
+        ("qwen3-8b", 4096, (32 + 2 * 8) * 128, 12288, 151936),
+        ("qwen3-32b", 5120, (64 + 2 * 8) * 128, 25600, 151936),
+    ):
+        for layer, n, k in (
+            *(("qkv", qkv, hidden), ("gate_up", 2 * inner, hidden), ("down", hidden, inner)),
+            ("lm_head", vocabulary, hidden),
+        ):
+            found = by_label[f"{model} {layer}, 256 tokens"]
+            assert (found.m, found.n, found.k) == (256, n, k), (model, layer)
+    joined = "llama-3-8b gate_up, 1 token; mistral-7b gate_up, 1 token; mixtral-8x7b"
+    assert any(shape.label.startswith(joined) for shape in shapes)
+    assert max(shape.m for shape in suite.shapes("cpu")) == 16
+
+
+def test_moe_has_the_rows_of_all_experts_together() -> None:
+    suite = load_suite("moe")
+    for kind in ("cpu", "gpu"):
+        for shape in suite.shapes(kind):
+            assert shape.experts in (8, 16, 32)
+            said = re.fullmatch(r".* (\d+) tokens x (\d+)", shape.label)
+            assert said is not None
+            assert shape.m == int(said[1]) * int(said[2])
+        assert all(find(name).grouped for name in suite.kernels(kind))
+
+
+def test_a_list_of_m_is_a_shape_for_each_number_of_tokens() -> None:
+    suite = parse_suite(
+        b"""shapes = [
+            {m=[1, 16], n=2, k=3, label="up", layout="nt"}, {m=[5], n=2, k=3, experts=2},
+        ]""",
+        source="mine.toml",
+    )
+    assert suite.shapes("gpu") == (
+        Shape(m=1, n=2, k=3, layout="nt", label="up, 1 token"),
+        Shape(m=16, n=2, k=3, layout="nt", label="up, 16 tokens"),
+        Shape(m=5, n=2, k=3, experts=2),
+    )
 
 
 def test_square_has_powers_of_two_and_what_no_tile_divides() -> None:
@@ -108,6 +173,16 @@ def test_one_geometry_is_measured_once_under_all_its_labels() -> None:
         ("shapes = [{m=1,n=1,k=1.5}]", "shapes[0].k: Expected `int`, got `float`"),
         ("shapes = [{m=1,n=1,k=true}]", "shapes[0].k: Expected `int`, got `bool`"),
         ("shapes = [{m=1,n=1}]", "shapes[0]: missing key `k`"),
+        ("shapes = [{m=[],n=1,k=1}]", "shapes[0]: m is empty: name some, such as m = [1, 16, 256]"),
+        ("shapes = [{m=[1,0],n=1,k=1}]", "shapes[0].m[1]: Expected `int` >= 1"),
+        ('shapes = [{m=[1,"2"],n=1,k=1}]', "shapes[0].m[1]: Expected `int`, got `str`"),
+        ("shapes = [{m=[[1]],n=1,k=1}]", "shapes[0].m[0]: Expected `int`, got `array`"),
+        ("shapes = [{m=1,n=[1],k=1}]", "shapes[0].n: Expected `int`, got `array`"),
+        (f"shapes = [{{m={[*range(1, 10_002)]},n=1,k=1}}]", "shapes makes 10001 shapes, 10000 at"),
+        (
+            f"shapes = [{{m=[1],n=1,k=1,label='{'x' * 195}'}}]",
+            "shapes[0]: label 'xxx",
+        ),
         ("shapes = [4096]", "shapes[0]: Expected `str | table`, got `int`"),
         ('shapes = "1x1x1"', "shapes: Expected `array"),
         ('shapes = [{m=1,n=1,k=1,layout="nm"}]', "shapes[0]: unknown layout 'nm': "),

@@ -18,12 +18,12 @@ from gemmbench.runner.plan import (
 )
 from gemmbench.runner.request import Request
 from gemmbench.runner.resume import command_of, of_run, options_of
-from gemmbench.suites.files import MAX_BYTES
 from gemmbench.suites.reader import load_suite
 from gemmbench.suites.shapes import MAX_LABEL, MAX_SHAPES, Shape, grid, shape_of
 from gemmbench.suites.table import load_table, parse_table
 from gemmkernels.errors import GemmbenchError
 from gemmkernels.ladder import LADDER
+from gemmkernels.smallfile import MAX_BYTES
 
 INFOS = tuple(KernelInfo.of(kernel) for kernel in LADDER)
 

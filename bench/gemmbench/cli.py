@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
-_WHAT = (
+_PROBLEMS = (
     click.option(
         "--suite",
         "-s",
@@ -53,12 +53,8 @@ _WHAT = (
         metavar="P",
         help="Such as bf16; repeat for more.",
     ),
-    click.option(
-        *("--kernel", "-k", "kernels"),
-        multiple=True,
-        metavar="NAME|FILE",
-        help="A kernel by its name, or a file with your own.",
-    ),
+)
+_WHERE = (
     click.option("--device", "-d", default="auto", metavar="cpu|cuda:0", help="[the first GPU]"),
     click.option(
         "--data",
@@ -68,8 +64,19 @@ _WHAT = (
     ),
     click.option("--layout", metavar="nn|nt|tn|tt", help="Of A and B. [nn; on GPUs nt for 8 bits]"),
     click.option("--threads", type=int, metavar="N", help="Threads on a CPU. [all cores]"),
+)
+_QUIET = click.option("--quiet", "-q", is_flag=True, help="No progress.")
+_WHAT = (
+    *_PROBLEMS,
+    click.option(
+        *("--kernel", "-k", "kernels"),
+        multiple=True,
+        metavar="NAME|FILE",
+        help="A kernel by its name, or a file with your own.",
+    ),
+    *_WHERE,
     click.option("--timeout", default="120", metavar="S", help="Silence that ends a case. [120]"),
-    click.option("--quiet", "-q", is_flag=True, help="No progress."),
+    _QUIET,
 )
 
 
@@ -86,11 +93,15 @@ def _format(*known: str) -> Callable[[Command], Command]:
 _RUNS = click.argument("runs", nargs=-1, required=True, metavar="RUN…")
 
 
-def _asks_what(command: Command) -> Command:
-    """The options of `run` and `verify` that say what to do, and on what."""
-    for option in reversed(_WHAT):
-        command = option(command)
-    return command
+def _asks(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """Several options, shown in this order."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -101,7 +112,7 @@ def app() -> None:
 
 
 @app.command(epilog="Example: gemmbench run --suite quick --precision bf16 --budget 8m")
-@_asks_what
+@_asks(*_WHAT)
 @click.option("--preset", metavar="NAME", help="sustained, cold or quick. [the suite's; sustained]")
 @click.option("--launch", metavar="HOW", help="On a GPU: graph, stream. [graph; on AMD stream]")
 @click.option("--target", metavar="1%", help="Half-width of the interval to reach.")
@@ -156,7 +167,7 @@ def run(
 
 
 @app.command(epilog="Example: gemmbench verify --kernel torch --shape 1000x777x513 --seeds 20")
-@_asks_what
+@_asks(*_WHAT)
 @click.option("--seeds", type=click.IntRange(min=1), default=1, metavar="N", help="How many. [1]")
 def verify(*, seeds: int, timeout: str, quiet: bool, **options: Any) -> None:
     """Check that kernels are right, without timing them. Exit code 1 when one is not."""
@@ -205,7 +216,8 @@ def list_(what: str, form: str) -> None:
 @_RUNS
 @_format("table", "markdown", "csv", "json")
 @click.option("--unsupported", is_flag=True, help="Also what could not be done, and why.")
-def show(runs: tuple[str, ...], form: str, unsupported: bool) -> None:
+@click.option("--launched", is_flag=True, help="Instead, which kernels the libraries launched.")
+def show(runs: tuple[str, ...], form: str, unsupported: bool, launched: bool) -> None:
     """Show every record of one or more runs: files, folders or patterns."""
 
     def work() -> int:
@@ -218,6 +230,10 @@ def show(runs: tuple[str, ...], form: str, unsupported: bool) -> None:
         df = load(runs)
         if chosen in ("csv", "json"):
             sys.stdout.write(plain(df, chosen))
+        elif launched:
+            from gemmbench.show.launched import launched as table
+
+            echo(table(df), form=chosen)
         else:
             echo(results(ladder(df), unsupported=unsupported), form=chosen)
         return 0
@@ -309,6 +325,90 @@ def doctor(device: str, noise: bool, time_: str | None, form: str) -> None:
             raise GemmbenchError(f"--time {time_} is for --noise: say --noise too")
         time_s = parse_duration("--time", time_ or "60s")
         return examine(device, noise_s=time_s if noise else None, form=form)
+
+    _exit(work)
+
+
+@app.command(epilog="Example: gemmbench inspect triton-persistent --target sm_90 -p bf16")
+@click.argument("kernels", nargs=-1, metavar="KERNEL…")
+@click.option(
+    *("--target", "targets"),
+    multiple=True,
+    metavar="T",
+    help="Such as sm_90 or gfx942; repeat for more. [sm_80 sm_90 sm_100 gfx942 gfx950]",
+)
+@click.option(
+    *("--precision", "-p", "precisions"),
+    multiple=True,
+    metavar="P",
+    help="Such as bf16; repeat for more. [all that the kernel has]",
+)
+@click.option("--layout", metavar="nn|nt|tn|tt", help="Of A and B. [nn; nt for 8 bits]")
+@click.option("--shape", metavar="MxNxK", help="Also 8*MxNxK, 8@MxNxK. [large and aligned]")
+@_format("table", "markdown", "json")
+def inspect(kernels: tuple[str, ...], **options: Any) -> None:
+    """What the compiler makes of Triton kernels, for GPUs that need not be there: matrix
+    instructions, registers, spills, shared memory. Exit code 1 when one is not what it declares."""
+
+    def work() -> int:
+        from gemmbench.show.inspected import inspect
+
+        return inspect(kernels, **options)
+
+    _exit(work)
+
+
+@app.command(
+    epilog="Example: gemmbench tune triton-matrix-core --suite square -p bf16 --budget 20m"
+)
+@click.argument("kernel", required=False, metavar="KERNEL|FILE")
+@_asks(*_PROBLEMS, *_WHERE)
+@click.option("--budget", metavar="T", help="Time for all of it. [20m]")
+@click.option(
+    "--timeout", metavar="S", help="Silence that ends a candidate. [a tenth of the budget]"
+)
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, metavar="N", help="[0]")
+@click.option("--out", "-o", metavar="FILE.toml", help="Of entries. [your own tuned.toml]")
+@click.option("--runs", default="results/tuning", metavar="DIR", help="[results/tuning]")
+@click.option("--resume", metavar="RUN", help="Take a tuning up again, with its own options.")
+@_QUIET
+@_format("table", "markdown", "json")
+def tune(
+    *,
+    kernel: str | None,
+    budget: str | None,
+    timeout: str | None,
+    out: str | None,
+    runs: str,
+    resume: str | None,
+    quiet: bool,
+    form: str,
+    **options: Any,
+) -> None:
+    """Find a kernel's best settings on this device, and keep those that are proven faster."""
+
+    def work() -> int:
+        from gemmbench.runner.tune_request import tuner_of
+        from gemmbench.show.tables import check_format
+        from gemmbench.show.tuning import QuietTuning, TuneProgress, show
+
+        chosen = check_format(form, ("table", "markdown", "json"))
+        if timeout is not None:
+            options["timeout_s"] = parse_duration("--timeout", timeout)
+        request = _request(
+            **options,
+            kernels=(kernel,) if kernel else (),
+            budget_s=parse_duration("--budget", budget),
+            out=runs,
+            command=tuple(sys.argv[1:]),
+        )
+        progress = QuietTuning() if quiet else TuneProgress()
+        try:
+            outcome = tuner_of(request, progress, out=out, resume=resume).run()
+        finally:
+            progress.close()
+        show(outcome, form=chosen)
+        return outcome.exit_code
 
     _exit(work)
 

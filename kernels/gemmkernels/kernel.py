@@ -3,13 +3,14 @@
 import importlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from gemmkernels.device import Device
 from gemmkernels.errors import GemmbenchError, UnknownNameError, one_line
 from gemmkernels.precision import precision
 from gemmkernels.problem import Problem, check_layout
+from gemmkernels.tuning import nearest
 
 if TYPE_CHECKING:
     from gemmkernels.operands import Operands
@@ -24,6 +25,7 @@ PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,59}")
 """Names of kernels and backends. They stand in file names, tables and the names of cases."""
 
 MAX_LINE = 200
+MAX_SETTINGS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +96,8 @@ class Kernel:
     `max_flop` bounds the problems that would take too long. `needs(problem, device)` may add a
     reason of the kernel's own. `grouped` kernels do grouped products only, and no others do them.
     `modes` is what changes the numerics, (name, value) each: like is compared with like only.
-    `space` names, "module:function", the settings that a tuner may try for a problem on a device:
-    a sequence of dicts, the default first; `bind` then takes one of them as `settings`.
+    `space` is a callable, or "module:function", from a problem and a device to the settings that a
+    tuner may try: a sequence of dicts, the default first; `bind` then takes one as `settings`.
     Raises GemmbenchError for a description that makes no sense.
     """
 
@@ -110,7 +112,7 @@ class Kernel:
     batched: bool = False
     grouped: bool = False
     modes: tuple[tuple[str, str], ...] = ()
-    space: str | None = None
+    space: str | Callable[[Problem, Device], Sequence[Settings]] | None = None
     max_flop: int | None = None
     base: bool = False
     needs: Callable[[Problem, Device], str | None] | None = None
@@ -159,8 +161,10 @@ class Kernel:
             type(one) is tuple and len(one) == 2 and all(map(_is_line, one)) for one in modes
         )
         _want(sound, "modes", modes, 'pairs of a name and a value, (("accumulate", "fast"),)')
-        path = type(self.space) is str and re.fullmatch(r"[\w.]+:\w+", self.space)
-        _want(self.space is None or bool(path), "space", self.space, '"module:name"')
+        space: object = self.space
+        path = type(space) is str and re.fullmatch(r"[\w.]+:\w+", space)
+        sound = space is None or callable(space) or bool(path)
+        _want(sound, "space", space, 'a callable or "module:name"')
 
     def why_not(self, problem: Problem, device: Device) -> str | None:
         """None if this kernel can do the problem there, or the reason why not."""
@@ -194,27 +198,54 @@ class Kernel:
             )
         return None if why is None else one_line(why, 300) or "its needs are not met"
 
-    def settings(self, problem: Problem, device: Device) -> Sequence[Settings]:
-        """What a tuner may try, the default first; nothing where the kernel has no `space`."""
+    def settings(self, problem: Problem, device: Device) -> tuple[Settings, ...]:
+        """What a tuner may try, each once, the default first; nothing where there is no `space`."""
         if self.space is None:
             return ()
-        found: Callable[[Problem, Device], Sequence[Settings]] = _imported(self.space)
-        return found(problem, device)
+        space = _imported(self.space) if isinstance(self.space, str) else self.space
+        found: object = space(problem, device)
+        if not isinstance(found, Sequence) or not 1 <= len(found) <= MAX_SETTINGS:
+            raise GemmbenchError(
+                f"kernel {self.name}: space returned {shown(found)}, expected 1 … {MAX_SETTINGS} "
+                "settings, the default first"
+            )
+        for one in found:
+            _check_settings(one)
+        return tuple({settings_text(one): one for one in found}.values())
 
     def launch(self, operands: "Operands", *, settings: Settings | None = None) -> Launch:
         """Bind to operands; imports what the kernel needs, and may compile.
 
-        `settings` is one of those that `settings()` names; None leaves the choice to the kernel.
+        `settings` is one of those that `settings()` names. None is the nearest tuned entry, which
+        the launch's config then names, or the kernel's default.
         """
         found: Callable[..., Launch] = (
             _imported(self.bind) if isinstance(self.bind, str) else self.bind
         )
+        entry = None
+        if settings is None and self.space is not None:
+            entry = nearest(self.name, operands.problem, operands.device)
+            settings = entry.settings if entry else None
         bound = found(operands) if settings is None else found(operands, settings=settings)
         if not isinstance(bound, Launch):
             raise GemmbenchError(
                 f"kernel {self.name}: bind returned {type(bound).__name__}, expected a Launch"
             )
-        return bound
+        return replace(bound, config={**bound.config, "tuned": entry.shape}) if entry else bound
+
+
+def settings_text(settings: Settings) -> str:
+    """`BLOCK_M=64 num_warps=8`: what names settings."""
+    return " ".join(f"{name}={value}" for name, value in settings.items())
+
+
+def _check_settings(found: object) -> None:
+    _want(isinstance(found, Mapping) and len(found) > 0, "settings", found, "a dict")
+    assert isinstance(found, Mapping)
+    for name, value in found.items():
+        _want(_is_line(name, 60), "settings", name, "printable names of up to 60")
+        sound = type(value) is bool or _is_line(value, 60) or _is_whole(value)
+        _want(sound, f"settings[{name!r}]", value, "a whole number, a bool or a printable word")
 
 
 def _imported(path: str) -> Any:

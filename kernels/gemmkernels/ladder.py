@@ -1,47 +1,19 @@
 """The one list of kernels, in ladder order. The CLI, tests, suites and plots are made from it."""
 
-import importlib.util
-
-from gemmkernels.device import Device
+from gemmkernels.cpu import needs as cpu_needs
 from gemmkernels.errors import UnknownNameError
+from gemmkernels.gpu import needs as gpu_needs
 from gemmkernels.kernel import Kernel
-from gemmkernels.problem import Problem
+from gemmkernels.library import needs
 
 _CPU_PRECISIONS = ("fp64", "fp32", "int8")
-_GPU_PRECISIONS = ("fp64", "fp32", "fp16", "bf16", "fp8_e4m3", "fp8_e5m2", "int8")
-
-
-def _triton_needs(_problem: Problem, _device: Device) -> str | None:
-    if importlib.util.find_spec("triton") is None:
-        return "Triton is not installed: a GPU build of torch brings its own, or pip install triton"
-    return None
-
-
-def _torch_needs(problem: Problem, device: Device) -> str | None:
-    """What torch's integer and scaled products refuse.
-
-    On GPUs `_int_mm` needs M > 16 and K, N divisible by 8, `scaled_mm` a row-major A, a
-    column-major B and K, N divisible by 16 (aten/src/ATen/native/cuda/Blas.cpp, ScaledBlas.cpp).
-    Of int8 cuBLASLt promises that layout only; on an A100 nn fails (PyTorch's issue 169956).
-    """
-    name, m, n, k = problem.precision, problem.m, problem.n, problem.k
-    if name != "int8" and not problem.numerics.is_fp8:
-        return None
-    if problem.batch > 1:
-        return f"torch has no batched {name} product, and batch = {problem.batch}"
-    if name == "int8":
-        if device.is_gpu and (m <= 16 or n % 8 or k % 8):
-            return f"torch._int_mm needs M > 16 and N, K divisible by 8: {m = }, {n = }, {k = }"
-        if device.vendor == "nvidia" and problem.layout != "nt":
-            return f"cuBLASLt promises int8 products of layout nt only, not {problem.layout}"
-        return None
-    if problem.layout != "nt":
-        return f"torch's scaled_mm takes layout nt only, not {problem.layout}"
-    if n % 16 or k % 16:
-        return f"torch's scaled_mm needs N and K divisible by 16: {n = }, {k = }"
-    if name == "fp8_e5m2" and device.vendor == "nvidia":
-        return "cuBLASLt multiplies no fp8_e5m2 by fp8_e5m2"
-    return None
+_FP8_PRECISIONS = ("fp8_e4m3", "fp8_e5m2", "fp8_e4m3_rowwise", "fp8_e5m2_rowwise")
+_GPU_PRECISIONS = ("fp64", "fp32", "fp16", "bf16", *_FP8_PRECISIONS, "int8")
+_MATRIX_PRECISIONS = (
+    *("fp64", "fp32", "tf32", "bf16x3", "fp16", "bf16"),
+    *_FP8_PRECISIONS,
+    "int8",
+)
 
 
 LADDER: tuple[Kernel, ...] = (
@@ -76,6 +48,28 @@ LADDER: tuple[Kernel, ...] = (
         bind="gemmkernels.cpu.numba_tiled:bind",
     ),
     Kernel(
+        name="numba-packed",
+        tier="tiled",
+        backend="numba",
+        kinds=("cpu",),
+        precisions=_CPU_PRECISIONS,
+        summary="packed panels, a tile of C in vector registers",
+        bind="gemmkernels.cpu.numba_packed:bind",
+        space="gemmkernels.cpu.numba_packed:space",
+        needs=cpu_needs.vectors,
+    ),
+    Kernel(
+        name="numba-amx",
+        tier="matrix-core",
+        backend="numba",
+        kinds=("cpu",),
+        precisions=("bf16", "int8"),
+        summary="the matrix engine: AMX tiles of bf16 and int8",
+        bind="gemmkernels.cpu.numba_amx:bind",
+        space="gemmkernels.cpu.numba_amx:space",
+        needs=cpu_needs.tiles,
+    ),
+    Kernel(
         name="triton-naive",
         tier="naive",
         backend="triton",
@@ -85,7 +79,7 @@ LADDER: tuple[Kernel, ...] = (
         bind="gemmkernels.gpu.triton_naive:bind",
         max_flop=2**38,
         base=True,
-        needs=_triton_needs,
+        needs=gpu_needs.triton,
     ),
     Kernel(
         name="triton-tiled",
@@ -95,27 +89,209 @@ LADDER: tuple[Kernel, ...] = (
         precisions=_GPU_PRECISIONS,
         summary="blocked outer products in registers, on vector units",
         bind="gemmkernels.gpu.triton_tiled:bind",
-        needs=_triton_needs,
+        needs=gpu_needs.triton,
     ),
     Kernel(
         name="triton-matrix-core",
         tier="matrix-core",
         backend="triton",
         kinds=("gpu",),
-        precisions=("tf32", "fp16", "bf16", "fp8_e4m3", "fp8_e5m2", "int8"),
+        precisions=_MATRIX_PRECISIONS,
         summary="tl.dot on Tensor Cores or MFMA, loads pipelined",
         bind="gemmkernels.gpu.triton_matrix_core:bind",
-        needs=_triton_needs,
+        space="gemmkernels.gpu.space:space",
+        needs=gpu_needs.matrix_core,
+    ),
+    Kernel(
+        name="triton-swizzled",
+        tier="matrix-core",
+        backend="triton",
+        kinds=("gpu",),
+        precisions=_MATRIX_PRECISIONS,
+        summary="tiles in an order that shares rows and columns in L2, over the dies of an MI300X",
+        bind="gemmkernels.gpu.triton_swizzled:bind",
+        space="gemmkernels.gpu.space:space_swizzled",
+        needs=gpu_needs.matrix_core,
+    ),
+    Kernel(
+        name="triton-persistent",
+        tier="matrix-core",
+        backend="triton",
+        kinds=("gpu",),
+        precisions=_MATRIX_PRECISIONS,
+        summary="a program a unit walks over tiles; TMA and warp specialisation where there are",
+        bind="gemmkernels.gpu.triton_persistent:bind",
+        space="gemmkernels.gpu.space_persistent:space",
+        needs=gpu_needs.matrix_core,
+    ),
+    Kernel(
+        name="triton-persistent-fast-accum",
+        tier="matrix-core",
+        backend="triton",
+        kinds=("gpu",),
+        precisions=_FP8_PRECISIONS,
+        summary="the same with fp8 sums left to Hopper's units, which keep about 14 bits",
+        bind="gemmkernels.gpu.triton_persistent:bind_fast",
+        space="gemmkernels.gpu.space_persistent:space_fast",
+        modes=(("accumulate", "fast"),),
+        needs=gpu_needs.fast_accumulation,
+    ),
+    Kernel(
+        name="triton-split-k",
+        tier="matrix-core",
+        backend="triton",
+        kinds=("gpu",),
+        precisions=_MATRIX_PRECISIONS,
+        summary="K shared out among programs where C is small, the parts added by a second launch",
+        bind="gemmkernels.gpu.triton_split_k:bind",
+        space="gemmkernels.gpu.space_shapes:space_split_k",
+        needs=gpu_needs.matrix_core,
+    ),
+    Kernel(
+        name="triton-batched",
+        tier="matrix-core",
+        backend="triton",
+        kinds=("gpu",),
+        precisions=_MATRIX_PRECISIONS,
+        summary="all products of a batch in one launch, tiles no larger than a product",
+        bind="gemmkernels.gpu.triton_batched:bind",
+        batched=True,
+        space="gemmkernels.gpu.space_shapes:space_batched",
+        needs=gpu_needs.matrix_core,
+    ),
+    Kernel(
+        name="triton-grouped",
+        tier="matrix-core",
+        backend="triton",
+        kinds=("gpu",),
+        precisions=("fp16", "bf16", *_FP8_PRECISIONS),
+        summary="all experts of a mixture in one launch, their rows counted on the device",
+        bind="gemmkernels.gpu.triton_grouped:bind",
+        grouped=True,
+        space="gemmkernels.gpu.space_shapes:space_grouped",
+        needs=gpu_needs.grouped,
+    ),
+    Kernel(
+        name="triton-block-scaled",
+        tier="matrix-core",
+        backend="triton",
+        kinds=("gpu",),
+        precisions=("mxfp8", "mxfp4", "nvfp4"),
+        summary="tl.dot_scaled: the matrix unit applies the scales of the blocks",
+        bind="gemmkernels.gpu.triton_block_scaled:bind",
+        space="gemmkernels.gpu.space_shapes:space_block_scaled",
+        needs=gpu_needs.triton,
     ),
     Kernel(
         name="torch",
         tier="library",
         backend="torch",
-        precisions=("fp64", "fp32", "tf32", "fp16", "bf16", "fp8_e4m3", "fp8_e5m2", "int8"),
+        precisions=(
+            *("fp64", "fp32", "tf32", "fp16", "bf16", "fp8_e4m3", "fp8_e5m2", "fp8_e4m3_rowwise"),
+            *("int8", "mxfp8", "mxfp4", "nvfp4"),
+        ),
         summary="what the vendor ships: cuBLAS, hipBLASLt, MKL or oneDNN by way of torch",
-        bind="gemmkernels.library:bind",
+        bind="gemmkernels.library.dense:bind",
         batched=True,
-        needs=_torch_needs,
+        needs=needs.dense,
+    ),
+    Kernel(
+        name="cublas",
+        tier="library",
+        backend="torch",
+        kinds=("gpu",),
+        precisions=("fp64", "fp32", "tf32", "fp16", "bf16"),
+        summary="torch, told to take cuBLAS",
+        bind="gemmkernels.library.dense:bind_cublas",
+        batched=True,
+        needs=needs.cublas,
+    ),
+    Kernel(
+        name="cublaslt",
+        tier="library",
+        backend="torch",
+        kinds=("gpu",),
+        precisions=("fp64", "fp32", "tf32", "fp16", "bf16"),
+        summary="torch, told to take cuBLASLt",
+        bind="gemmkernels.library.dense:bind_cublaslt",
+        batched=True,
+        needs=needs.cublas,
+    ),
+    Kernel(
+        name="rocblas",
+        tier="library",
+        backend="torch",
+        kinds=("gpu",),
+        precisions=("fp64", "fp32", "fp16", "bf16"),
+        summary="torch, told to take rocBLAS",
+        bind="gemmkernels.library.dense:bind_cublas",
+        batched=True,
+        needs=needs.rocblas,
+    ),
+    Kernel(
+        name="hipblaslt",
+        tier="library",
+        backend="torch",
+        kinds=("gpu",),
+        precisions=("fp32", "tf32", "fp16", "bf16"),
+        summary="torch, told to take hipBLASLt",
+        bind="gemmkernels.library.dense:bind_cublaslt",
+        batched=True,
+        needs=needs.hipblaslt,
+    ),
+    Kernel(
+        name="torch-tunable",
+        tier="library",
+        backend="torch",
+        kinds=("gpu",),
+        precisions=("fp64", "fp32", "fp16", "bf16", "fp8_e4m3", "fp8_e5m2", "fp8_e4m3_rowwise"),
+        summary="the fastest of all that rocBLAS and hipBLASLt have, by torch's TunableOp",
+        bind="gemmkernels.library.tunable:bind",
+        batched=True,
+        needs=needs.tunable,
+    ),
+    Kernel(
+        name="torch-fast-accum",
+        tier="library",
+        backend="torch",
+        kinds=("gpu",),
+        precisions=("fp8_e4m3", "fp8_e4m3_rowwise"),
+        summary="torch's scaled_mm with use_fast_accum: fp8 sums that lose bits on Hopper",
+        bind="gemmkernels.library.scaled:bind_fast",
+        modes=(("accumulate", "fast"),),
+        needs=needs.fast_accum,
+    ),
+    Kernel(
+        name="torch-sparse",
+        tier="library",
+        backend="torch",
+        kinds=("gpu",),
+        precisions=("fp16_sparse", "bf16_sparse", "int8_sparse"),
+        layouts=("nn", "nt"),
+        summary="cuSPARSELt by way of torch, A compressed beforehand",
+        bind="gemmkernels.library.sparse:bind",
+        needs=needs.sparse,
+    ),
+    Kernel(
+        name="torch-grouped",
+        tier="library",
+        backend="torch",
+        precisions=("fp32", "fp16", "bf16", "fp8_e4m3_rowwise"),
+        summary="torch's grouped_mm: all experts of a mixture in one call",
+        bind="gemmkernels.library.grouped:bind",
+        grouped=True,
+        needs=needs.grouped,
+    ),
+    Kernel(
+        name="torch-compile",
+        tier="library",
+        backend="torch",
+        kinds=("gpu",),
+        precisions=("fp32", "tf32", "fp16", "bf16"),
+        summary="torch.compile, max-autotune: its own Triton kernels or the library's",
+        bind="gemmkernels.library.compiled:bind",
+        batched=True,
+        needs=needs.compiled,
     ),
 )
 

@@ -8,12 +8,14 @@ from functools import lru_cache
 from statistics import median
 from typing import TYPE_CHECKING
 
+from gemmbench.records.code import code_of
 from gemmbench.records.reader import Run, Source, read_many, without_collector
 from gemmbench.records.schema import Header, Record, SelfTest
 from gemmbench.timing.statistics import Estimate, estimate, paired_ratio
 from gemmbench.timing.turn import Turn
 from gemmbench.timing.verdict import THROTTLED_SHARE, has_neighbour, values, verdict
 from gemmkernels.errors import GemmbenchError
+from gemmkernels.kernel import settings_text
 from gemmkernels.precision import SPARSE
 from gemmkernels.problem import Problem
 
@@ -34,21 +36,24 @@ COLUMNS = tuple(_COLUMNS.split())
 _MORE = """
 file started version software preset target unsettled base modes experts splits n_rounds turn_us
 peak_unit impossible warnings beside anchor_us anchor_us_low anchor_us_high anchor_error
-sparse_tflops sparse_peak_tflops pct_sparse_peak
+sparse_tflops sparse_peak_tflops pct_sparse_peak ran_on instructions registers spills
+launched
 """
 MORE_COLUMNS = tuple(_MORE.split())
 """What follows them. `software` is "name=version; …", `modes` "name=value; …"; `turn_us` maps a
 round to the median of its turn in microseconds. `anchor_us` is the time of the self-test's smaller
 kernel in the same repeat, `anchor_error` how far its pair's ratio is from the true one, in percent.
 `impossible` marks a rate over 102% of the peak at the measured clock, `beside` a neighbour on the
-cores; `warnings` is what was noticed of the kernel, "…; …". A 2:4 sparse precision has its rate,
+cores; `warnings` is what was noticed of the kernel, "…; …". `ran_on` is what a Triton kernel's code
+multiplies with (matrix cores, vector, emulated), `instructions` its matrix instructions,
+`registers` and `spills` as the compiler left them. A 2:4 sparse precision has its rate,
 counted as if it were dense, and its peak in the last three columns, and none in those of dense
-ones."""
+ones. `launched` is the kernels that a library launched, "…; …"."""
 
 _FLOATS = """
 time_us time_us_low time_us_high tflops tflops_low tflops_high gbps intensity peak_tflops
 pct_peak clock_mhz power_w tflops_per_w error target anchor_us anchor_us_low anchor_us_high
-anchor_error sparse_tflops sparse_peak_tflops pct_sparse_peak
+anchor_error sparse_tflops sparse_peak_tflops pct_sparse_peak registers spills
 """
 IMPOSSIBLE = 1.02
 SITTING = 1_000_000
@@ -103,6 +108,7 @@ def _rows(run: Run) -> Iterable[tuple[object, ...]]:
     software = "; ".join(f"{name}={version}" for name, version in header.software.items())
     anchors = {test.repeat: _anchor(test) for test in run.selftests}
     no_anchor = (_NAN, _NAN, _NAN, _NAN)
+    launched = {one.case: "; ".join(one.names) for one in run.launched}
     for record in run.records:
         problem = _problem(
             *(record.m, record.n, record.k, record.precision, record.batch, record.layout),
@@ -123,6 +129,7 @@ def _rows(run: Run) -> Iterable[tuple[object, ...]]:
         sparse = record.precision in SPARSE
         tflops = _NAN if sparse else rate
         dense = _Peak() if sparse else peak
+        code = code_of(record)
         clock = _middle([turn.clock_mhz for turn in measured])
         power = _middle([turn.power_w for turn in measured])
         yield (
@@ -133,7 +140,7 @@ def _rows(run: Run) -> Iterable[tuple[object, ...]]:
             device.architecture,
             record.repeat,
             record.group,
-            record.kernel,
+            _named(record),
             record.tier,
             record.backend,
             record.precision,
@@ -190,7 +197,17 @@ def _rows(run: Run) -> Iterable[tuple[object, ...]]:
             rate if sparse else _NAN,
             peak.tflops if sparse else _NAN,
             100 * rate / peak.tflops if sparse else _NAN,
+            record.ran_on,
+            code.instructions,
+            code.registers,
+            code.spills,
+            launched.get(record.case.partition("/")[2], ""),
         )
+
+
+def _named(record: Record) -> str:
+    """The kernel; what a tuner made of it is one of its own."""
+    return " ".join(filter(None, (record.kernel, settings_text(record.settings or {}))))
 
 
 @lru_cache(maxsize=4096)

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from gemmbench.records.schema import FORMAT, Footer, Header, Line, Record, SelfTest
+from gemmbench.records.schema import FORMAT, Footer, Header, Launched, Line, Record, SelfTest
 from gemmkernels.errors import GemmbenchError
 
 MAX_LINE_BYTES = 64 * 2**20
@@ -20,7 +20,7 @@ Source = str | os.PathLike[str]
 
 _DECODER = msgspec.json.Decoder(Line)
 _BAD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-_KNOWN = ("run", "record", "selftest", "end")
+_KNOWN = ("run", "record", "selftest", "launched", "end")
 _BEGINNING = b'{"type":"run"'
 
 
@@ -44,6 +44,7 @@ class Run:
     header: Header
     records: tuple[Record, ...]
     selftests: tuple[SelfTest, ...] = ()
+    launched: tuple[Launched, ...] = ()
     footer: Footer | None = None
     warnings: tuple[str, ...] = ()
 
@@ -68,6 +69,7 @@ def read(path: Source) -> Run:
     loss = _Loss()
     records: dict[str, Record] = {}
     selftests: dict[int, SelfTest] = {}
+    launched: dict[str, Launched] = {}
     footer = None
     with _opened(path) as stream, without_collector():
         lines = _lines(stream)
@@ -79,6 +81,8 @@ def read(path: Source) -> Run:
                 records[line.case] = line
             elif isinstance(line, SelfTest):
                 selftests[line.repeat] = line
+            elif isinstance(line, Launched):
+                launched[line.case] = line
             elif isinstance(line, Footer):
                 footer = line
             elif isinstance(line, Header):
@@ -97,6 +101,7 @@ def read(path: Source) -> Run:
         header=header,
         records=tuple(records.values()),
         selftests=tuple(selftests.values()),
+        launched=tuple(launched.values()),
         footer=footer,
         warnings=loss.warnings(),
     )

@@ -11,6 +11,7 @@ import msgspec
 from gemmbench.timing.method import Timing
 from gemmbench.timing.turn import Count, Turn
 from gemmkernels.device import Device
+from gemmkernels.kernel import settings_text
 
 FORMAT = (1, 0)
 """(major, minor): a newer major version is refused, everything else loads."""
@@ -32,7 +33,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag="run", tag_field="ty
     """What was measured with, and what was planned. `plan` names every planned case.
 
     A planned case is `repeat/group/kernel/precision`, as `Record.case` spells it. `doctor` is why
-    figures from this machine should not be published, one text a fault.
+    figures from this machine should not be published, one text a fault. A `tuning` run compares
+    settings of one kernel, and plans as it goes.
     """
 
     run_id: str
@@ -52,6 +54,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag="run", tag_field="ty
     plan: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     doctor: tuple[str, ...] = ()
+    tuning: bool = False
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,8 +75,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, tag="record", tag_field=
 
     `n_samples` counts all samples of all turns; of a turn whose samples are not kept
     (`KEPT_SAMPLES` a record) the median remains. `limits` is nanoseconds per limit reason, and
-    empty where nothing could see them; `modes` what changes the numerics. JSON has no NaN: a float
-    that is not finite is written as null.
+    empty where nothing could see them; `modes` what changes the numerics; `settings` what a tuner
+    asked for. `ran_on` is what the machine code of a Triton kernel multiplies with (`matrix cores`,
+    `vector`, `emulated`), and `compiled` the facts of each launch that it makes, as `gemmbench
+    inspect` tells them. JSON has no NaN: a float that is not finite is written as null.
     """
 
     group: str
@@ -109,11 +114,15 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, tag="record", tag_field=
     warnings: tuple[str, ...] = ()
     sitting: Count = 0
     experts: Size = 1
+    ran_on: str = ""
+    compiled: tuple[dict[str, object], ...] = ()
+    settings: dict[str, int | str | bool] | None = None
 
     @property
     def case(self) -> str:
-        """`repeat/group/kernel/precision`: what names a planned case."""
-        return f"{self.repeat}/{self.group}/{self.kernel}/{self.precision}"
+        """`repeat/group/kernel/precision`: what names a planned case; then what a tuner asked."""
+        name = f"{self.repeat}/{self.group}/{self.kernel}/{self.precision}"
+        return f"{name}/{settings_text(self.settings)}" if self.settings else name
 
 
 class SelfTest(msgspec.Struct, frozen=True, kw_only=True, tag="selftest", tag_field="type"):
@@ -123,6 +132,20 @@ class SelfTest(msgspec.Struct, frozen=True, kw_only=True, tag="selftest", tag_fi
     work: float
     less: tuple[Turn, ...]
     more: tuple[Turn, ...]
+
+
+class Launched(msgspec.Struct, frozen=True, kw_only=True, tag="launched", tag_field="type"):
+    """Which kernels the library launched for a case, in all repeats; seen after all timing."""
+
+    group: str
+    kernel: str
+    precision: str
+    names: tuple[str, ...]
+
+    @property
+    def case(self) -> str:
+        """`Record.case` without the repeat."""
+        return f"{self.group}/{self.kernel}/{self.precision}"
 
 
 class Footer(msgspec.Struct, frozen=True, kw_only=True, tag="end", tag_field="type"):
@@ -137,4 +160,4 @@ class Footer(msgspec.Struct, frozen=True, kw_only=True, tag="end", tag_field="ty
     interrupted: bool = False
 
 
-Line = Header | Record | SelfTest | Footer
+Line = Header | Record | SelfTest | Launched | Footer

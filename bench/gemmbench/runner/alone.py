@@ -12,6 +12,7 @@ from gemmbench._version import __version__
 from gemmbench.devices.spec import match
 from gemmbench.records.reader import Run
 from gemmbench.records.schema import Header, Method, Record
+from gemmbench.runner.clean import of_products
 from gemmbench.runner.group import GroupWork
 from gemmbench.runner.messages import (
     Afresh,
@@ -209,6 +210,7 @@ def _left_as_found(device: Device) -> Iterator[None]:
         # `allow_tf32` raises where `fp32_precision` was set; an older torch has only the former.
         with contextlib.suppress(RuntimeError, AttributeError):
             switches[name] = getattr(matmul, name)
+    products = [(switch, switch.get()) for switch in of_products()]
     threads, of_numba = torch.get_num_threads(), numba.get_num_threads()
     on = torch.cuda.device(device.torch_device) if device.is_gpu else contextlib.nullcontext()
     try:
@@ -219,6 +221,9 @@ def _left_as_found(device: Device) -> Iterator[None]:
         numba.set_num_threads(of_numba)
         for name, value in switches.items():
             setattr(matmul, name, value)
+        for switch, value in products:
+            if switch.get() != value:
+                switch.put(value)
 
 
 def _synchronize(device: Device) -> None:

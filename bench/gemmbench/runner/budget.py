@@ -34,6 +34,10 @@ class Budget:
             return left_s
         return max(0.0, min(left_s, self._total_s - self._spent_s()))
 
+    def unspent_s(self, most_s: float) -> float:
+        """What the budget still holds, `most_s` at most."""
+        return most_s if self._total_s is None else min(most_s, self._total_s - self._spent_s())
+
     def learn(self, group: Group, took_s: float) -> None:
         """A group was done in that time."""
         self._left_s = max(0.0, self._left_s - group.estimate_s)

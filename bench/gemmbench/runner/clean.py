@@ -188,7 +188,7 @@ def _of_torch(*, gpu: bool) -> list[_Switch]:
         return [
             *switches,
             _Switch("the current GPU", torch.cuda.current_device, torch.cuda.set_device),
-            *filter(_can_be_read, _of_products()),
+            *of_products(),
         ]
     import numba
 
@@ -204,13 +204,13 @@ def _of_torch(*, gpu: bool) -> list[_Switch]:
     ]
 
 
-def _of_products() -> list[_Switch]:
-    """What chooses and tunes a GPU's matrix products. Each may be missing, by version and build."""
+def of_products() -> list[_Switch]:
+    """What chooses and tunes a GPU's matrix products; a torch's version or build may lack some."""
     import torch
 
     cuda: Any = torch.backends.cuda
     tunable: Any = torch.cuda.tunable
-    return [
+    switches = [
         _Switch(
             "torch's fp16 accumulation",
             lambda: cuda.matmul.allow_fp16_accumulation,
@@ -228,6 +228,7 @@ def _of_products() -> list[_Switch]:
             lambda on: tunable.tuning_enable(on),
         ),
     ]
+    return [switch for switch in switches if _can_be_read(switch)]
 
 
 def _can_be_read(switch: _Switch) -> bool:

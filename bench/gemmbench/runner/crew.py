@@ -6,7 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 
-from gemmbench.runner.messages import Answer, Ask, Case, Hello, Open, Refused
+from gemmbench.runner.messages import (
+    Answer,
+    Ask,
+    AskSpace,
+    Case,
+    FromWorker,
+    Hello,
+    Open,
+    Refused,
+    Space,
+)
 from gemmbench.runner.process import UnkillableError, WorkerDiedError, WorkerProcess
 from gemmbench.runner.request import Request
 from gemmkernels.errors import GemmbenchError
@@ -29,13 +39,17 @@ class ChangedError(Exception):
 
 
 class Crew:
-    """At most one worker at a time, for one request, all alike. `setup_s` is what starts took."""
+    """At most one worker at a time, for one request, all alike.
+
+    `setup_s` is what its `starts` took.
+    """
 
     def __init__(self, request: Request) -> None:
         self._request = request
         self._first: Hello | None = None
         self.worker: WorkerProcess | None = None
         self.setup_s = 0.0
+        self.starts = 0
 
     def start(self) -> Hello:
         """A worker that has its device. Raises GemmbenchError where that cannot be."""
@@ -62,6 +76,7 @@ class Crew:
             raise GemmbenchError(message.error)
         assert isinstance(message, Hello)
         self.setup_s += time.monotonic() - began
+        self.starts += 1
         if first is None:
             self._first = message
         elif changed := _changed(first, message):
@@ -73,10 +88,22 @@ class Crew:
         parts = [cases[at : at + ASKED_AT_ONCE] for at in range(0, len(cases), ASKED_AT_ONCE)]
         return tuple(chain.from_iterable(self._ask(part) for part in parts))
 
+    def space(self, case: Case) -> Space:
+        """What may be tried of a kernel on a problem. Raises GemmbenchError, DeviceGoneError."""
+        self.present()
+        answer = self._answer(AskSpace(case=case))
+        assert isinstance(answer, Space)
+        return answer
+
     def _ask(self, cases: Sequence[Case]) -> tuple[str | None, ...]:
+        answer = self._answer(Ask(cases=tuple(cases)))
+        assert isinstance(answer, Answer)
+        return answer.reasons
+
+    def _answer(self, question: Ask | AskSpace) -> FromWorker:
         assert self.worker is not None
         try:
-            self.worker.send(Ask(cases=tuple(cases)))
+            self.worker.send(question)
             answer = self.worker.receive(self._request.timeout_s)
         except (WorkerDiedError, UnkillableError) as error:
             self.worker = None
@@ -85,8 +112,7 @@ class Crew:
             ) from None
         if isinstance(answer, Refused):
             raise GemmbenchError(answer.error)
-        assert isinstance(answer, Answer)
-        return answer.reasons
+        return answer
 
     def present(self) -> WorkerProcess:
         """The worker, or a fresh one in the middle of a run.

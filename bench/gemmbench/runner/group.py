@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from gemmbench.inspect.question import Compiled, doubt
+from gemmbench.inspect.reading import facts_of
 from gemmbench.runner.messages import (
     Afresh,
     Bound,
@@ -27,9 +29,10 @@ from gemmbench.timing.turn import Turn
 from gemmbench.verify import Execute, Verifier, WrongError
 from gemmkernels.device import Device
 from gemmkernels.errors import one_line
-from gemmkernels.kernel import Kernel, Launch
+from gemmkernels.kernel import Kernel, Launch, Settings
 from gemmkernels.operands import Operands, allocate, copy_inputs, poison, set_bytes
 from gemmkernels.problem import Problem
+from gemmkernels.tuning import nearest
 
 if TYPE_CHECKING:
     import torch
@@ -227,12 +230,29 @@ class GroupWork:
         return alive
 
     def _bind(self, index: int, kernel: Kernel) -> _Alive:
+        """As asked; where tuned settings do not work, by the kernel's default."""
+        case = self.message.cases[index]
+        try:
+            return self._ready(index, kernel, case.settings)
+        except Exception as error:
+            entry = None
+            if case.settings is None and kernel.space is not None:
+                entry = nearest(kernel.name, case.problem, self.device)
+            if entry is None:
+                raise
+            why = one_line(reason_of(error), 200)
+            default = kernel.settings(case.problem, self.device)[0]
+        alive = self._ready(index, kernel, default)
+        alive.heard.append(f"settings tuned at {entry.shape} left for the default's: {why}")
+        return alive
+
+    def _ready(self, index: int, kernel: Kernel, settings: Settings | None) -> _Alive:
         problem = self.message.cases[index].problem
         shared = self._shared(problem)
         verifier = shared.verifier
         verifier.begin()
         began = time.monotonic()
-        bound = [kernel.launch(operands) for operands in shared.sets]
+        bound = [kernel.launch(operands, settings=settings) for operands in shared.sets]
         launches = [
             _prepared(launch, operands) for launch, operands in zip(bound, shared.sets, strict=True)
         ]
@@ -264,6 +284,11 @@ class GroupWork:
         if subject.warning():
             alive.heard.append(subject.warning())
         first: Launch = launches[0]
+        compiled: tuple[Compiled, ...] = ()
+        with contextlib.suppress(Exception):  # what cannot be read is not known, and fails no case
+            compiled = facts_of(first, problem, self.device)
+        if told := doubt(kernel, compiled):
+            alive.heard.append(told)
         self.send(
             Bound(
                 case=index,
@@ -275,6 +300,7 @@ class GroupWork:
                 tile=first.tile,
                 grid=first.grid,
                 splits=first.splits,
+                compiled=compiled,
                 launch_s=subject.launch_s(),
             )
         )
@@ -361,7 +387,7 @@ def _prepared(launch: Launch, operands: Operands) -> Launch:
     """One that sets no switches of torch's gets those of its precision, not the last kernel's."""
     if launch.prepare or not operands.device.is_gpu:
         return launch
-    from gemmkernels.library import set_switches
+    from gemmkernels.library.switches import set_switches
 
     tf32 = operands.problem.precision == "tf32"
     return replace(launch, prepare=partial(set_switches, tf32=tf32))

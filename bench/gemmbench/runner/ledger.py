@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from gemmbench.records.journal import Journal
-from gemmbench.records.schema import Footer, Record, SelfTest, Status
+from gemmbench.records.schema import Footer, Launched, Record, SelfTest, Status
 from gemmbench.runner.header import case_name
 from gemmbench.runner.listener import Listener
 from gemmbench.runner.messages import Case
@@ -24,6 +24,8 @@ class Ledger:
         self.journal: Journal | None = None
         self.statuses: Counter[str] = Counter()
         self._done: set[str] = set()
+        self._ok: set[str] = set()
+        self._named: set[str] = set()
         self._fallen: dict[str, tuple[Status, str]] = {}
 
     def take_up(self, records: Iterable[Record]) -> None:
@@ -47,6 +49,22 @@ class Ledger:
             with self._stop.held():
                 self.journal.append(result)
         self._listener.tested(result)
+
+    def name(self, found: Launched) -> None:
+        """Keep what a case launched."""
+        self._named.add(found.case)
+        if self.journal:
+            with self._stop.held():
+                self.journal.append(found)
+
+    def take_up_names(self, found: Iterable[Launched]) -> None:
+        """Those of an earlier sitting."""
+        self._named.update(one.case for one in found)
+
+    def is_nameless(self, group: Group, case: Case) -> bool:
+        """Was the case measured, with nothing known yet of what it launched?"""
+        name = _name(0, group.name, case).partition("/")[2]
+        return name in self._ok and name not in self._named
 
     def close(self, footer: Footer | None) -> None:
         """Write the footer of a run that came to its end, and let go of the file."""
@@ -73,6 +91,8 @@ class Ledger:
     def _know(self, record: Record) -> None:
         self._done.add(record.case)
         self.statuses[record.status] += 1
+        if record.status == "ok":
+            self._ok.add(record.case.partition("/")[2])
         if record.status in ("failed", "timeout", "wrong"):
             said = f"as in repeat {record.repeat + 1}, not tried again: {record.reason}"
             self._fallen.setdefault(record.case.partition("/")[2], (record.status, said))

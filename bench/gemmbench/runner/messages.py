@@ -3,6 +3,7 @@
 import msgspec
 
 from gemmbench.devices.target import TelemetryTarget
+from gemmbench.inspect.question import Compiled
 from gemmbench.timing.method import Timing
 from gemmbench.timing.turn import Turn
 from gemmkernels.device import Device
@@ -16,11 +17,15 @@ NEXT_CASE = b"\x1e\n"
 """In what a worker prints: what comes before it is no evidence against the case that begins."""
 
 
+Settings = dict[str, int | str | bool]
+
+
 class Case(msgspec.Struct, frozen=True):
-    """One kernel, by name, on one problem."""
+    """One kernel, by name, on one problem; `settings` None leaves them to the kernel."""
 
     kernel: str
     problem: Problem
+    settings: Settings | None = None
 
 
 class KernelInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +38,8 @@ class KernelInfo(msgspec.Struct, frozen=True, kw_only=True):
     precisions: tuple[str, ...]
     base: bool
     modes: tuple[tuple[str, str], ...] = ()
+    grouped: bool = False
+    tunable: bool = False
     from_file: bool = False
     digest: str = ""
 
@@ -47,6 +54,8 @@ class KernelInfo(msgspec.Struct, frozen=True, kw_only=True):
             precisions=kernel.precisions,
             base=kernel.base,
             modes=kernel.modes,
+            grouped=kernel.grouped,
+            tunable=kernel.space is not None,
             from_file=from_file,
             digest=digest,
         )
@@ -69,6 +78,12 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     cases: tuple[Case, ...]
 
 
+class AskSpace(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Which settings may be tried of the case's kernel on its problem?"""
+
+    case: Case
+
+
 class Work(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Try each case, then measure them in turns; `verify_only` ends after the first part."""
 
@@ -84,6 +99,14 @@ class TestPair(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     timing: Timing
     seed: int
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The only message to a process of its own: which kernels do these cases launch?"""
+
+    device: Device
+    files: tuple[str, ...]
+    cases: tuple[Case, ...]
 
 
 # From the worker.
@@ -113,6 +136,14 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     reasons: tuple[str | None, ...]
 
 
+class Space(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The settings, the default first, and the nearest tuned entry's; or why there are none."""
+
+    settings: tuple[Settings, ...] = ()
+    tuned: Settings | None = None
+    error: str = ""
+
+
 class Doing(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """What begins now. A death before the next message is this case's, if it had not ended."""
 
@@ -133,6 +164,7 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     grid: tuple[int, ...] | None
     splits: int | None
     launch_s: float
+    compiled: tuple[Compiled, ...] = ()
 
 
 class Took(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -165,6 +197,13 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     setup_s: float = 0.0
 
 
+class Launched(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The names of the kernels that a case launched."""
+
+    case: int
+    names: tuple[str, ...]
+
+
 class DeviceLost(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The device answers no more after this case; the worker ends."""
 
@@ -172,5 +211,18 @@ class DeviceLost(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     reason: str
 
 
-ToWorker = Open | Ask | Work | TestPair
-FromWorker = Hello | Refused | Answer | Doing | Bound | Took | Afresh | Ended | Done | DeviceLost
+ToWorker = Open | Ask | AskSpace | Work | TestPair | Profile
+FromWorker = (
+    Hello
+    | Refused
+    | Answer
+    | Space
+    | Doing
+    | Bound
+    | Took
+    | Afresh
+    | Ended
+    | Done
+    | Launched
+    | DeviceLost
+)

@@ -107,9 +107,10 @@ def wanted_cases(
 ) -> list[tuple[str, Case]]:
     """(group, case) of all that was asked for, each once, in the order of suites and ladder.
 
-    What nobody named is not asked of a kernel that is for another kind of device or has not the
-    precision at all; a precision that the device lacks, likewise. Beside a user's own kernels the
-    precisions are theirs. Raises GemmbenchError as soon as there are over MAX_CASES in all repeats.
+    What nobody named is not asked of a kernel that is for another kind of device or of product, or
+    has not the precision at all; a precision that the device lacks, likewise. Beside a user's own
+    kernels the precisions are theirs. Raises GemmbenchError as soon as there are over MAX_CASES in
+    all repeats.
     """
     known = {info.name: info for info in kernels}
     found: dict[tuple[str, Problem], Problem] = {}
@@ -135,7 +136,8 @@ def wanted_cases(
                     continue
                 for name in dict.fromkeys(names):
                     info = known[name]
-                    if not named and device.kind not in info.kinds:
+                    fits = device.kind in info.kinds and info.grouped == (shape.experts > 1)
+                    if not named and not fits:
                         continue
                     if row not in info.precisions and not (named and request.precisions):
                         continue

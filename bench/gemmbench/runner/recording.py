@@ -3,7 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+import msgspec
+
 from gemmbench.devices.telemetry import Telemetry
+from gemmbench.inspect.question import together
 from gemmbench.records.journal import keep_samples
 from gemmbench.records.schema import Check, Record, Status
 from gemmbench.runner.messages import Bound, Case, Ended, KernelInfo
@@ -61,6 +64,7 @@ def make_record(
         k=problem.k,
         batch=problem.batch,
         experts=problem.experts,
+        settings=progress.case.settings,
         layout=problem.layout,
         precision=problem.precision,
         label=problem.label,
@@ -87,6 +91,8 @@ def make_record(
         grid=bound.grid if bound else None,
         splits=bound.splits if bound else None,
         modes=dict(info.modes),
+        ran_on=together(bound.compiled) if bound and bound.compiled else "",
+        compiled=tuple(map(msgspec.structs.asdict, bound.compiled)) if bound else (),
         energy_j=seen.energy_j,
         limits=dict(seen.limits),
         warnings=(*(ended.warnings if ended else ()), *_stalls(turns)),

@@ -58,13 +58,16 @@ def _pathless(argument: str) -> str:
     return (found[1] or "") + Path(found[2]).name if found else argument
 
 
-def of_run(path: Path, given: Request) -> tuple[Request, Run]:
+def of_run(path: Path, given: Request, *, tuning: bool = False) -> tuple[Request, Run]:
     """(the request that the run was started with, the run).
 
     Files of the user's must be given again, since the run keeps no paths. Raises GemmbenchError
     for a file that is no run, an option that would change it, or a file not given.
     """
     run = read(path)
+    if run.header.tuning != tuning:
+        what, command = ("tuning", "tune") if run.header.tuning else ("run of kernels", "run")
+        raise GemmbenchError(f"{path} is a {what}: gemmbench {command} --resume takes it up")
     try:
         request = msgspec.convert(run.header.request, Request)
     except msgspec.ValidationError as error:

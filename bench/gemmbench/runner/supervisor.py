@@ -14,27 +14,15 @@ from gemmbench.devices.telemetry import Telemetry
 from gemmbench.doctor.examination import Examination
 from gemmbench.records.journal import Journal
 from gemmbench.records.reader import Run, read
-from gemmbench.records.schema import Footer, Header, Record, SelfTest, Status
+from gemmbench.records.schema import Footer, Header, Launched, Record, SelfTest, Status
+from gemmbench.runner import launched
+from gemmbench.runner.attempts import Attempts, timed_s
 from gemmbench.runner.budget import Budget
 from gemmbench.runner.crew import ChangedError, Crew, DeviceGoneError
 from gemmbench.runner.header import check_same, make_header
 from gemmbench.runner.ledger import Ledger
 from gemmbench.runner.listener import Listener, Outcome
-from gemmbench.runner.messages import (
-    Afresh,
-    Bound,
-    Case,
-    DeviceLost,
-    Doing,
-    Done,
-    Ended,
-    FromWorker,
-    Hello,
-    Refused,
-    TestPair,
-    Took,
-    Work,
-)
+from gemmbench.runner.messages import Case, Done, Hello, Profile, Refused, TestPair, Took
 from gemmbench.runner.plan import (
     Group,
     Plan,
@@ -79,13 +67,14 @@ class Supervisor:
         self._resume = resume
         self._stop = Stop()
         self._crew = Crew(request)
+        self._attempts = Attempts(self._crew, listener, request, verify_only=verify_only)
         self._ledger = Ledger(self._stop, listener)
         self._examination = Examination()
         self._telemetry = Telemetry()
         self._began = time.monotonic()
         self._hello: Hello | None = None
         self._timed_s = 0.0
-        self._compile_s = 0.0
+        self._pair_s = 0.0
         self._budget = Budget(request.budget_s, began_s=self._began)
         self._sitting = 0
 
@@ -127,6 +116,7 @@ class Supervisor:
                     ]
                 )
                 self._measure(plan, how)
+                self._name(plan, hello)
             except KeyboardInterrupt:
                 interrupted = True
                 self._abandon(plan, "interrupted", "stopped by the user")
@@ -167,6 +157,7 @@ class Supervisor:
         self._ledger.journal = Journal.resume(path)
         run = self._resume = read(path)  # again: only from here on can no one else write to it
         self._ledger.take_up(record for record in run.records if finished(record))
+        self._ledger.take_up_names(run.launched)
         if run.footer and not run.warnings and self._ledger.covers(run.header.plan):
             raise GemmbenchError(f"run {run.header.run_id} is complete: nothing is left to do")
         self._sitting = 1 + max((record.sitting for record in run.records), default=-1)
@@ -231,75 +222,11 @@ class Supervisor:
     def _run_group(self, group: Group, repeat: int, how: Timing) -> None:
         known = [Progress(case=case) for case in self._ledger.missing(group, repeat)]
         try:
-            while remaining := [progress for progress in known if progress.status is None]:
-                for progress in remaining:
-                    progress.bound, progress.turns = None, []
-                self._attempt(remaining, how)
+            self._attempts.carry_out(known, how)
         finally:  # what has ended stays known, also when the user stops the run here
             ended = [progress for progress in known if progress.status is not None]
             made = [self._made(one, group=group.name, repeat=repeat) for one in ended]
             self._ledger.keep(made)
-
-    def _attempt(self, remaining: list[Progress], how: Timing) -> None:
-        """Let the worker do what remains; a death ends one case, and the caller tries the rest."""
-        worker = self._crew.present()
-        at = remaining[0]
-        phase = "start"
-        try:
-            worker.send(
-                Work(
-                    cases=tuple(progress.case for progress in remaining),
-                    timing=how,
-                    data=self._request.data,
-                    seed=self._request.seed,
-                    verify_only=self._verify_only,
-                )
-            )
-            while True:
-                message = worker.receive(self._request.timeout_s)
-                match message:
-                    case Done():
-                        return
-                    case Refused():
-                        raise GemmbenchError(message.error)
-                    case DeviceLost():
-                        _end(remaining[message.case], "failed", message.reason)
-                        self._crew.stop()
-                        return
-                    case Doing():
-                        at, phase = remaining[message.case], message.phase
-                        kernel = at.case
-                        self._listener.doing(kernel.kernel, kernel.problem.precision, phase)
-                    case _:
-                        self._hear(remaining, message)
-        except WorkerDiedError as error:
-            self._crew.died()
-            _end(at, "timeout" if error.timed_out else "failed", f"in {phase}: {error}")
-        except UnkillableError as error:
-            self._crew.died()
-            _end(at, "timeout", f"in {phase}: {error}")
-            raise DeviceGoneError(str(error)) from None
-
-    def _hear(self, remaining: list[Progress], message: FromWorker) -> None:
-        match message:
-            case Bound():
-                remaining[message.case].bound = message
-                self._compile_s += message.setup_s
-            case Took():
-                progress = remaining[message.case]
-                progress.turns.append(message.turn)
-                self._timed_s += timed_s(message.turn)
-                case = progress.case
-                self._listener.took(case.kernel, case.problem.precision, message.turn)
-            case Afresh():
-                for progress in remaining:
-                    progress.turns.clear()
-            case Ended():
-                progress = remaining[message.case]
-                progress.ended = message
-                progress.end(message.status, message.reason)  # type: ignore[arg-type]
-            case _:
-                raise GemmbenchError(f"a worker said {type(message).__name__} out of turn")
 
     def _test_pair(self, repeat: int, how: Timing) -> None:
         worker = self._crew.present()
@@ -318,9 +245,41 @@ class Supervisor:
         except UnkillableError as error:
             self._crew.died()
             raise DeviceGoneError(str(error)) from None
-        self._compile_s += message.setup_s
+        self._pair_s += message.setup_s
         less, more = (tuple(replace(turn, samples_ns=None) for turn in one) for one in turns)
         self._ledger.tested(SelfTest(repeat=repeat, work=WORK, less=less, more=more))
+
+    def _name(self, plan: Plan, hello: Hello) -> None:
+        """Which kernels the libraries launched; whatever goes wrong costs a name."""
+        ranks = {info.name: rank for rank, info in enumerate(hello.kernels)}
+        libraries = {info.name for info in hello.kernels if info.tier == "library"}
+        groups = {
+            case: group.name
+            for group in plan.groups
+            for case in group.cases
+            if case.kernel in libraries and self._ledger.is_nameless(group, case)
+        }
+        limit_s = self._budget.unspent_s(launched.LIMIT_S)
+        if self._verify_only or hello.device.kind not in launched.KINDS or not groups:
+            return
+        self._crew.stop()
+
+        def found(case: Case, names: tuple[str, ...]) -> None:
+            group, precision = groups[case], case.problem.precision
+            self._ledger.name(
+                Launched(group=group, kernel=case.kernel, precision=precision, names=names)
+            )
+
+        launched.ask(
+            Profile(
+                device=hello.device,
+                files=self._request.files,
+                cases=tuple(sorted(groups, key=lambda case: ranks[case.kernel])),
+            ),
+            limit_s=limit_s,
+            doing=lambda case: self._listener.doing(case.kernel, case.problem.precision, "name"),
+            found=found,
+        )
 
     # Records.
 
@@ -360,8 +319,8 @@ class Supervisor:
         footer = Footer(
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             wall_s=time.monotonic() - self._began,
-            timed_s=self._timed_s,
-            setup_s=self._crew.setup_s + self._compile_s,
+            timed_s=self._timed_s + self._attempts.timed_s,
+            setup_s=self._crew.setup_s + self._pair_s + self._attempts.compile_s,
             statuses=dict(self._ledger.statuses),
             interrupted=interrupted,
         )
@@ -381,14 +340,3 @@ class Supervisor:
             interrupted=interrupted,
             beyond_budget=self._budget.left_out,
         )
-
-
-def _end(progress: Progress, status: Status, reason: str) -> None:
-    """A process that dies after its case has ended takes nothing of it along."""
-    if progress.status is None:
-        progress.end(status, reason)
-
-
-def timed_s(turn: Turn) -> float:
-    """Seconds of launches in a turn's timed windows."""
-    return sum(turn.samples_ns or ()) * turn.launches / 1e9

@@ -77,12 +77,16 @@ class HostBench:
         )
 
     def subject(self, launches: Sequence[Launch], sets: Sequence[Operands]) -> Subject:
-        prepare = launches[0].prepare
+        steps = [launch.prepare for launch in launches if launch.prepare]
+
+        def prepare() -> None:
+            for step in steps:
+                step()
+
         host = self.of_calls([launch.run for launch in launches], prepare=prepare)
 
         def run_checked() -> "tuple[torch.Tensor, ...]":
-            if prepare:
-                prepare()
+            prepare()
             # The first set and the last: an error that depends on the place shows in either.
             chosen = {0, len(sets) - 1} if 0 < host.launch_s < SLOW_LAUNCH_S else {0}
             return tuple(output_of(launches[i], sets[i]) for i in sorted(chosen))

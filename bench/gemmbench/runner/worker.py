@@ -26,13 +26,16 @@ from gemmbench.runner.messages import (
     NEXT_CASE,
     Answer,
     Ask,
+    AskSpace,
     Doing,
     Done,
     FromWorker,
     Hello,
     KernelInfo,
     Open,
+    Profile,
     Refused,
+    Space,
     TestPair,
     Took,
     ToWorker,
@@ -41,6 +44,7 @@ from gemmbench.runner.messages import (
 from gemmkernels.device import Device
 from gemmkernels.errors import GemmbenchError
 from gemmkernels.kernel import Kernel
+from gemmkernels.tuning import nearest, read_entries, shipped_file, user_file
 
 if TYPE_CHECKING:
     from gemmbench.runner.clean import CleanSlate
@@ -118,6 +122,9 @@ class Worker:
                 )
             self.kernels[kernel.name] = kernel
         self.tidy(children=True, switches=False)
+        for tuned in (user_file(), shipped_file(device.architecture)):
+            if tuned is not None:
+                read_entries(tuned)  # a damaged one is told before anything is measured
         self.device = device
         self.channel.send(
             Hello(
@@ -143,6 +150,22 @@ class Worker:
         self.slate.restore()
         self.channel.send(Answer(reasons=tuple(reasons)))
 
+    def space(self, message: AskSpace) -> None:
+        from gemmbench.runner.reason import reason_of
+
+        assert self.device is not None
+        kernel, problem = self.kernels[message.case.kernel], message.case.problem
+        try:
+            entry = nearest(kernel.name, problem, self.device)
+            answer = Space(
+                settings=tuple(dict(one) for one in kernel.settings(problem, self.device)),
+                tuned=entry.settings if entry else None,
+            )
+        except Exception as error:  # of a user's `space`
+            answer = Space(error=reason_of(error))
+        self.slate.restore()
+        self.channel.send(answer)
+
     def work(self, message: Work) -> None:
         from gemmbench.runner.group import GroupWork
 
@@ -150,6 +173,17 @@ class Worker:
         work = GroupWork(message, self.device, self.kernels, self.channel.send, tidy=self.tidy)
         work.run()
         self.channel.send(Done())
+
+    def profile(self, message: Profile) -> None:
+        from gemmbench.runner.launched import tell
+        from gemmkernels.ladder import LADDER
+        from gemmkernels.userfile import load_file
+
+        def kernels() -> dict[str, Kernel]:
+            own = [kernel for path in message.files for kernel in load_file(path)]
+            return {kernel.name: kernel for kernel in (*LADDER, *own)}
+
+        tell(message, kernels, self.channel.send)
 
     def tidy(self, *, children: bool, switches: bool) -> tuple[str, ...]:
         """Undo what a kernel left behind; in words for its record."""
@@ -216,10 +250,14 @@ def main() -> None:
                     worker.open(message, began)
                 case Ask():
                     worker.ask(message)
+                case AskSpace():
+                    worker.space(message)
                 case Work():
                     worker.work(message)
                 case TestPair():
                     worker.test_pair(message)
+                case Profile():
+                    worker.profile(message)
     except GemmbenchError as error:
         channel.send(Refused(error=str(error)))
 

@@ -75,7 +75,7 @@ def _run(shown: "pd.DataFrame", *, title: str, hidden: int = 0, sparse: bool = F
     if sparse:
         notes.append("sparse TFLOP/s count the zeros too, as a spec sheet's sparse peak does")
     notes += [
-        f"{printable(row.kernel)} {row.precision} {_problem(row)}: {printable(row.warnings, 200)}"
+        f"{printable(row.kernel)} {row.precision} {problem_of(row)}: {printable(row.warnings, 200)}"
         for row in rows_of(shown[shown["warnings"].ne("")])
     ]
     table = Table(
@@ -96,7 +96,7 @@ def _cells(row: Any) -> tuple[str, ...]:
     return (
         _kernel(row),
         row.precision,
-        _problem(row),
+        problem_of(row),
         duration(row.time_us),
         half_width(row.time_us, row.time_us_low, row.time_us_high),
         digits(row.sparse_tflops if row.precision in SPARSE else row.tflops),
@@ -115,7 +115,8 @@ def _is_base(row: Any) -> bool:
     return bool(row.kernel == row.base_kernel and row.precision == row.base_precision)
 
 
-def _problem(row: Any) -> str:
+def problem_of(row: Any) -> str:
+    """Shape, layout and label of a row."""
     parts = [shape_text(row.m, row.n, row.k, row.batch, row.experts)]
     if row.layout != "nn":
         parts.append(row.layout)
@@ -152,7 +153,7 @@ def _best(rows: "pd.DataFrame") -> Table:
         return (
             row.precision,
             _kernel(row),
-            _problem(row),
+            problem_of(row),
             digits(row.tflops),
             interval if math.isfinite(row.tflops_low) else "",
             percent(row.pct_peak) + unit if math.isfinite(row.pct_peak) else "",

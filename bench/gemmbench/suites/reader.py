@@ -1,27 +1,21 @@
 """Suites from TOML: those that ship with gemmbench, and a user's own."""
 
 import os
-import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
-from gemmbench.suites.files import small_file
 from gemmbench.suites.shapes import MAX_SHAPES, Shape, checked, distinct, shape_of
 from gemmbench.timing.method import PRESETS
 from gemmkernels.errors import GemmbenchError, UnknownNameError
 from gemmkernels.precision import precision
 from gemmkernels.problem import MAX_DIMENSION
+from gemmkernels.smallfile import plainly, small_file, toml_table
 
 Kind = Literal["cpu", "gpu"]
 _FOLDER = Path(__file__).parent
-_DEEP_KEY = re.compile(
-    r"""(?<![\w"'\\-])(?:(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){8}"""
-)
-"""tomllib takes a.a.a… in quadratic time: 50,000 dots took 42 s. Ours need one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +60,9 @@ _Size = Annotated[int, msgspec.Meta(ge=1, le=MAX_DIMENSION)]
 
 
 class _ShapeTable(msgspec.Struct, forbid_unknown_fields=True):
-    m: _Size
+    """`m` may be a list: numbers of tokens, each a shape of its own with it in its label."""
+
+    m: _Size | list[_Size]
     n: _Size
     k: _Size
     batch: _Size = 1
@@ -113,21 +109,12 @@ def load_suite(name_or_path: str | os.PathLike[str]) -> Suite:
 
 def parse_suite(data: bytes, *, source: str, stem: str = "") -> Suite:
     """A suite from the bytes of a file; `source` names it in errors, `stem` where it does not."""
-    try:
-        text = data.decode("utf-8-sig")
-        if deep := _DEEP_KEY.search(text):
-            line = text.count("\n", 0, deep.start()) + 1
-            raise GemmbenchError(f"{source}: line {line} has a key of over 8 parts: no suite has")
-        table = tomllib.loads(text)
-    except RecursionError:
-        raise GemmbenchError(f"{source} is no TOML that can be read: nested too deeply") from None
-    except ValueError as error:  # TOML's, UTF-8's, and integers of thousands of digits
-        raise GemmbenchError(f"{source} is not TOML: {str(error)[:160]}") from None
+    table = toml_table(data, source=source)
     _check_keys(source, table)
     try:
         file = msgspec.convert(table, _File)
     except msgspec.ValidationError as error:
-        raise GemmbenchError(f"{source}: {_plainly(str(error))}") from None
+        raise GemmbenchError(f"{source}: {plainly(str(error))}") from None
     if file.preset is not None and file.preset not in PRESETS:
         raise _at(source, "preset", UnknownNameError("preset", file.preset[:80], PRESETS))
     parts = {kind: _part(source, kind, file) for kind in ("cpu", "gpu")}
@@ -178,7 +165,13 @@ def _part(source: str, kind: str, file: _File) -> _Part:
     place, found = pick("shapes")
     if len(found) > MAX_SHAPES:
         raise GemmbenchError(f"{source}: {place} has {len(found)} entries, {MAX_SHAPES} at most")
-    shapes = [_shape(source, f"{place}[{i}]", entry) for i, entry in enumerate(found)]
+    shapes = [
+        shape
+        for index, entry in enumerate(found)
+        for shape in _shapes(source, f"{place}[{index}]", entry)
+    ]
+    if len(shapes) > MAX_SHAPES:
+        raise GemmbenchError(f"{source}: {place} makes {len(shapes)} shapes, {MAX_SHAPES} at most")
     place, kernels = pick("kernels")
     for name in kernels:
         if not str(name).strip() or not str(name).isprintable():
@@ -196,14 +189,25 @@ def _part(source: str, kind: str, file: _File) -> _Part:
     )
 
 
-def _shape(source: str, place: str, entry: object) -> Shape:
+def _shapes(source: str, place: str, entry: object) -> tuple[Shape, ...]:
     try:
         if isinstance(entry, str):
-            return shape_of(entry)
+            return (shape_of(entry),)
         assert isinstance(entry, _ShapeTable)
-        return checked(Shape(**msgspec.structs.asdict(entry)))
+        rest = msgspec.structs.asdict(entry)
+        rows = rest.pop("m")
+        if isinstance(rows, int):
+            return (checked(Shape(m=rows, **rest)),)
+        if not rows:
+            raise GemmbenchError("m is empty: name some, such as m = [1, 16, 256]")
+        label = rest.pop("label")
+        return tuple(checked(Shape(m=m, label=_of_tokens(label, m), **rest)) for m in rows)
     except GemmbenchError as error:
         raise _at(source, place, error) from None
+
+
+def _of_tokens(label: str, count: int) -> str:
+    return f"{label}, {count} token{'' if count == 1 else 's'}" if label else ""
 
 
 def _at(source: str, place: str, error: GemmbenchError) -> GemmbenchError:
@@ -212,11 +216,3 @@ def _at(source: str, place: str, error: GemmbenchError) -> GemmbenchError:
 
 def _key(place: str, key: str) -> str:
     return f"{place}.{key}" if place else key
-
-
-def _plainly(message: str) -> str:
-    """msgspec's "Expected `int`, got `str` - at `$.cpu.shapes[0]`" in TOML's words, key first."""
-    what, _, where = message[:300].partition(" - at ")
-    what = what.replace("object", "table").replace("Object missing required field", "missing key")
-    key = where.strip("`").removeprefix("$").removeprefix(".")
-    return f"{key}: {what}" if key else what

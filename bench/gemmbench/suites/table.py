@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from gemmbench.suites.files import small_file
 from gemmbench.suites.shapes import MAX_SHAPES, Shape, checked, distinct
 from gemmkernels.errors import GemmbenchError, UnknownNameError
 from gemmkernels.problem import MAX_DIMENSION
+from gemmkernels.smallfile import small_file
 
 NEEDED = ("m", "n", "k")
 COUNTS = ("batch", "experts")

@@ -95,8 +95,11 @@ class GpuSubject:
         self._returned: list[object] = []  # held, so that a graph's pool gives each its own memory
 
     def prepare(self) -> None:
-        if self.launches[0].prepare:
-            self.launches[0].prepare()
+        """Of every set: what is derived from inputs is there before any launch."""
+        for launch in self.launches:
+            if launch.prepare:
+                launch.prepare()
+        self.cuda.synchronize()  # it was derived on another stream
 
     def calibrate(self) -> None:
         """Launch every set once, estimate a launch's time, and capture the graphs, if any.
@@ -238,7 +241,6 @@ class GpuClock:
     def take_turn(self, subject: GpuSubject, number: int) -> Turn:
         """One turn of a kernel alone. The part until the clock is steady is dropped."""
         subject.prepare()
-        self.cuda.synchronize()  # inputs are filled on another stream
         start = time.monotonic()
         with self.cuda.stream(self.stream):
             if subject.mode == "single":

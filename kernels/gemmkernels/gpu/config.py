@@ -1,13 +1,13 @@
-"""Configurations of the kernel with tl.dot: by architecture and precision, then by size."""
+"""Configurations of the kernels with tl.dot: by architecture and precision, then by size."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeVar
 
 from gemmkernels.device import Device
 from gemmkernels.errors import GemmbenchError
 from gemmkernels.kernel import Settings
 from gemmkernels.problem import Problem
-from gemmkernels.tuning import tuned
 
 LEAST_SHARED = 65536
 """Bytes of shared memory that every GPU of interest has, where the device does not say."""
@@ -15,14 +15,17 @@ LEAST_SHARED = 65536
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """One configuration; None is "not said". `MAX_IMPRECISE` is Triton's max_num_imprecise_acc."""
+    """One configuration; None is "not said".
+
+    `MAX_IMPRECISE` is Triton's max_num_imprecise_acc: no tuner's to choose, it changes the result.
+    """
 
     BLOCK_M: int
     BLOCK_N: int
     BLOCK_K: int
     num_warps: int
     num_stages: int
-    GROUP_M: int = 8
+    GROUP_M: int | None = 8
     MAX_IMPRECISE: int | None = None
     waves_per_eu: int | None = None
     matrix_instr_nonkdim: int | None = None
@@ -30,8 +33,9 @@ class Config:
 
     def constants(self) -> Mapping[str, int | None]:
         """The kernel's compile-time arguments."""
-        names = ("BLOCK_M", "BLOCK_N", "BLOCK_K", "GROUP_M", "MAX_IMPRECISE")
-        return {name: getattr(self, name) for name in names}
+        order = {} if self.GROUP_M is None else {"GROUP_M": self.GROUP_M}
+        names = ("BLOCK_M", "BLOCK_N", "BLOCK_K", "MAX_IMPRECISE")
+        return {name: getattr(self, name) for name in names} | order
 
     def options(self) -> Mapping[str, int | bool]:
         """The compiler's options; AMD's appear on AMD only."""
@@ -49,18 +53,35 @@ class Config:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
+AnyConfig = TypeVar("AnyConfig", bound=Config)
+
+
 def chosen(kernel: str, problem: Problem, device: Device, settings: Settings | None) -> Config:
-    """A tuner's choice, or the nearest tuned entry, or the default.
+    """A tuner's choice, or the default.
 
     Raises GemmbenchError for settings that name what a configuration has not.
     """
-    found = settings or tuned(kernel, problem, device)
-    if found is None:
+    if settings is None:
         return default(problem, device)
+    config = read(Config, kernel, settings)
+    return replace(config, MAX_IMPRECISE=imprecise(problem, device, config.BLOCK_K))
+
+
+def read(kind: type[AnyConfig], kernel: str, settings: Settings) -> AnyConfig:
+    """The configuration that settings name; raises GemmbenchError as `chosen` does."""
+    named: Mapping[str, Any] = settings
     try:
-        return Config(**found)  # type: ignore[arg-type]
+        return kind(**named)
     except TypeError as error:
         raise GemmbenchError(f"{kernel}: {error}") from None
+
+
+def imprecise(problem: Problem, device: Device, block_k: int) -> int | None:
+    """How many terms Hopper may sum in short: it sums fp8 in about 14 bits.
+
+    The partial sums are added in fp32 every 128 terms, as cuBLAS does without fast accumulation.
+    """
+    return min(128, block_k) if device.sm == 90 and problem.numerics.is_fp8 else None
 
 
 def default(problem: Problem, device: Device) -> Config:
@@ -68,8 +89,15 @@ def default(problem: Problem, device: Device) -> Config:
     large = _amd(problem, device) if device.vendor == "amd" else _nvidia(problem, device)
     if not _aligned(problem):
         # Loads go element by element, each with an address of its own: larger tiles would spill.
-        large = replace(large, BLOCK_M=128, BLOCK_N=128, BLOCK_K=32, num_warps=8)
-    return _fit(_shrink(large, problem, device), problem, device)
+        large = replace(
+            large,
+            BLOCK_M=128,
+            BLOCK_N=128,
+            BLOCK_K=min(32, large.BLOCK_K),
+            num_warps=8,
+            num_stages=min(3, large.num_stages),
+        )
+    return fit(shrink(large, problem, device), problem, device)
 
 
 def _aligned(problem: Problem) -> bool:
@@ -84,9 +112,10 @@ def _nvidia(problem: Problem, device: Device) -> Config:
     width = problem.numerics.bits_in // 8
     block_k = 128 // width
     if device.sm == 90 and problem.numerics.is_fp8:
-        # Hopper sums fp8 in about 14 bits: the partial sums are added in fp32 every 128 terms, as
-        # cuBLAS does without fast accumulation. A second accumulator: 256 columns would spill.
+        # Two accumulators, see `imprecise`: 256 columns would spill.
         return Config(BLOCK_M=128, BLOCK_N=128, BLOCK_K=128, num_warps=8, num_stages=4)
+    if width == 8 or problem.precision == "bf16x3":  # sums of two registers, inputs of two parts
+        return Config(BLOCK_M=128, BLOCK_N=128, BLOCK_K=block_k, num_warps=8, num_stages=3)
     if width == 4 or device.sm in (86, 89, 120, 121) or (device.sm < 90 and width == 1):
         return Config(BLOCK_M=128, BLOCK_N=128, BLOCK_K=block_k, num_warps=8, num_stages=4)
     return Config(BLOCK_M=128, BLOCK_N=256, BLOCK_K=block_k, num_warps=8, num_stages=3)
@@ -102,9 +131,11 @@ def _amd(problem: Problem, device: Device) -> Config:
     if not device.gfx.startswith("gfx9"):
         block_k = 64 // width
         return Config(BLOCK_M=128, BLOCK_N=128, BLOCK_K=block_k, num_warps=8, num_stages=2)
-    side = 128 if width == 4 else 256
-    block_k, num_stages = (32 if width == 4 else 64), 2
-    if device.gfx == "gfx950" and width == 2:
+    side = 128 if width >= 4 else 256
+    block_k, num_stages = (128 // width if width >= 4 else 64), 2
+    if device.gfx == "gfx90a" and width == 2:
+        block_k = 32
+    elif device.gfx == "gfx950" and width == 2:
         block_k, num_stages = 32, 3
     elif device.gfx == "gfx950" and problem.numerics.is_fp8:
         block_k = 128
@@ -120,7 +151,7 @@ def _amd(problem: Problem, device: Device) -> Config:
     )
 
 
-def _shrink(config: Config, problem: Problem, device: Device) -> Config:
+def shrink(config: Config, problem: Problem, device: Device) -> Config:
     """No tile larger than C, nor so large that units stay idle; the larger side halves first."""
     least_k = 32 if problem.numerics.bits_in == 8 else 16
     # Hopper's and Blackwell's matrix instructions take 64 rows; with fewer, fp8 runs as fp16.
@@ -143,11 +174,11 @@ def _shrink(config: Config, problem: Problem, device: Device) -> Config:
         BLOCK_K=block_k,
         num_warps=4 if small else config.num_warps,
         num_stages=config.num_stages + (device.vendor == "nvidia" and small),
-        MAX_IMPRECISE=min(128, block_k) if device.sm == 90 and problem.numerics.is_fp8 else None,
+        MAX_IMPRECISE=imprecise(problem, device, block_k),
     )
 
 
-def _fit(config: Config, problem: Problem, device: Device) -> Config:
+def fit(config: Config, problem: Problem, device: Device) -> Config:
     """Fewer stages, then a shorter BLOCK_K, until the tiles in flight fit into shared memory."""
     limit = device.shared_bytes or LEAST_SHARED
     while tile_bytes(config, problem, device) > limit:
@@ -167,6 +198,15 @@ def tile_bytes(config: Config, problem: Problem, device: Device) -> int:
     if device.gfx == "gfx950":
         return config.num_stages * one * 17 // 16
     return (config.num_stages - (device.vendor == "amd")) * one
+
+
+def dies(device: Device) -> int:
+    """Dies with an L2 of their own, by the compute units of one; 1 where that is not known.
+
+    A partition has fewer units, and so fewer dies.
+    """
+    of_one = {"gfx942": 38, "gfx950": 32}.get(device.gfx, 0)
+    return device.units // of_one if of_one and device.units % of_one == 0 else 1
 
 
 def _power_of_two(size: int) -> int:

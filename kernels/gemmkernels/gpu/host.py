@@ -1,17 +1,22 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
 """What every Triton kernel shares: its arguments on the host, and how a tile is written."""
 
+import contextvars
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import torch
 import triton
 import triton.language as tl
 
 from gemmkernels.device import Device
 from gemmkernels.kernel import Launch, Settings
 from gemmkernels.operands import Operands
+
+DESCRIPTORS = 2048
+"""Bytes for the tensor descriptors of a program: 128 each, three or four, and some to spare."""
 
 
 def lanes(device: Device) -> int:
@@ -61,6 +66,26 @@ def _in_order(runs: Sequence[Callable[[], object]]) -> None:
         run()
 
 
+def with_workspace(
+    run: Callable[[], object], programs: int, device: torch.device
+) -> Callable[[], object]:
+    """`run`, with memory for the descriptors that each program makes.
+
+    The memory is there before a graph is captured. `set_allocator` is for the context at hand:
+    a context of its own leaves another's allocator as it was.
+    """
+    workspace = torch.empty(DESCRIPTORS * programs, dtype=torch.uint8, device=device)
+
+    def hand_out(size: int, _alignment: int, _stream: int | None) -> torch.Tensor:
+        if size > workspace.numel():
+            raise RuntimeError(f"descriptors take {size} bytes, expected {workspace.numel()}")
+        return workspace
+
+    context = contextvars.copy_context()
+    context.run(triton.set_allocator, hand_out)
+    return partial(context.run, run)
+
+
 def arguments(operands: Operands) -> tuple[object, ...]:
     """a, b, c, their scales (or None), M, N, K and the strides of a, b and c's rows."""
     problem = operands.problem
@@ -92,16 +117,24 @@ def constants(operands: Operands) -> Mapping[str, Any]:
 
 
 @triton.jit
+def scale_tile(acc, offs_m, offs_n, M, N, scale_a_ptr, scale_b_ptr, ROWWISE: tl.constexpr):
+    """acc · scales, where there are any; offsets are of rows and columns of C."""
+    if scale_a_ptr is not None:
+        if ROWWISE:
+            # One after the other: their product would be a tile that passes through shared memory.
+            acc *= tl.load(scale_a_ptr + offs_m, mask=offs_m < M, other=0.0)
+            acc *= tl.load(scale_b_ptr + offs_n, mask=offs_n < N, other=0.0)
+        else:
+            acc *= tl.load(scale_a_ptr) * tl.load(scale_b_ptr)
+    return acc
+
+
+@triton.jit
 def store_tile(
     c_ptr, acc, offs_m, offs_n, M, N, stride_cm, scale_a_ptr, scale_b_ptr, ROWWISE: tl.constexpr
 ):
     """C[offs_m, offs_n] = acc · scales, in C's type; elements outside C are dropped."""
-    if scale_a_ptr is not None:
-        if ROWWISE:
-            scale_a = tl.load(scale_a_ptr + offs_m, mask=offs_m < M, other=0.0)
-            acc *= scale_a * tl.load(scale_b_ptr + offs_n, mask=offs_n < N, other=0.0)
-        else:
-            acc *= tl.load(scale_a_ptr) * tl.load(scale_b_ptr)
+    acc = scale_tile(acc, offs_m, offs_n, M, N, scale_a_ptr, scale_b_ptr, ROWWISE)
     c = acc.to(c_ptr.dtype.element_ty)
     tl.store(c_ptr + offs_m * stride_cm + offs_n, c, mask=(offs_m < M) & (offs_n < N))
 

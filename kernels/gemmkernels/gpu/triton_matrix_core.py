@@ -1,6 +1,8 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
 """tl.dot: a tile of C a program on Tensor Cores or MFMA, the next tiles of A and B on their way."""
 
+from dataclasses import replace
+
 import triton
 import triton.language as tl
 
@@ -68,7 +70,7 @@ def matmul_kernel(
 
 def bind(operands: Operands, settings: Settings | None = None) -> Launch:
     problem = operands.problem
-    config = chosen("triton-matrix-core", problem, operands.device, settings)
+    config = replace(chosen("triton-matrix-core", problem, operands.device, settings), GROUP_M=None)
     grid = (triton.cdiv(problem.m, config.BLOCK_M) * triton.cdiv(problem.n, config.BLOCK_N),)
     named = {
         **dot_constants(operands, config.BLOCK_K),

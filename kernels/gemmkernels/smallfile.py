@@ -1,0 +1,60 @@
+"""A user's small file, read whole: never more than it may hold, and never from a device."""
+
+import re
+import tomllib
+from pathlib import Path
+
+from gemmkernels.errors import GemmbenchError
+
+MAX_BYTES = 2**20
+_DEEP_KEY = re.compile(
+    r"""(?<![\w"'\\-])(?:(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){8}"""
+)
+"""tomllib takes a.a.a… in quadratic time: 50,000 dots took 42 s. Ours need one."""
+
+
+def small_file(path: Path, *, expected: str, remedy: str = "") -> bytes:
+    """The bytes of a regular file of at most MAX_BYTES.
+
+    Raises GemmbenchError, in one line with the path, for what is missing, unreadable, too large, or
+    no regular file: a FIFO would be waited for, and /dev/zero never ends.
+    """
+    shown = str(path)[:200]
+    try:
+        if path.exists() and not path.is_file():
+            raise GemmbenchError(f"{shown} is no regular file: expected {expected}")
+        with path.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        more = f"; {remedy}" if remedy else f": expected {expected}"
+        raise GemmbenchError(f"cannot read {shown!r}: {reason}{more}") from None
+    if len(data) > MAX_BYTES:
+        raise GemmbenchError(f"{shown} is over {MAX_BYTES >> 20} MiB: expected {expected}")
+    return data
+
+
+def toml_table(data: bytes, *, source: str) -> dict[str, object]:
+    """What a TOML file holds; raises GemmbenchError, in one line, for what is none.
+
+    `source` names the file in errors.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+        if deep := _DEEP_KEY.search(text):
+            line = text.count("\n", 0, deep.start()) + 1
+            raise GemmbenchError(f"{source}: line {line} has a key of over 8 parts: none of ours")
+        return tomllib.loads(text)
+    except RecursionError:
+        raise GemmbenchError(f"{source} is no TOML that can be read: nested too deeply") from None
+    except ValueError as error:  # TOML's, UTF-8's, and integers of thousands of digits
+        raise GemmbenchError(f"{source} is not TOML: {str(error)[:160]}") from None
+
+
+def plainly(message: str) -> str:
+    """msgspec's "Expected `int`, got `str` - at `$.cpu.shapes[0]`" in TOML's words, key first."""
+    what, _, where = message[:300].partition(" - at ")
+    what = what.replace("object", "table").replace("Object missing required field", "missing key")
+    what = what.replace("Object contains", "table contains")
+    key = where.strip("`").removeprefix("$").removeprefix(".")
+    return f"{key}: {what}" if key else what
