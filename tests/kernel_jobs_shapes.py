@@ -8,11 +8,11 @@ and scales that were not there when the kernel was bound.
 import dataclasses
 import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import torch
-from kernel_jobs import GPUS, LAYOUTS, error, show
+from kernel_jobs import GPUS, error, show
 
 from gemmbench.verify import Verifier
 from gemmkernels import Device, Kernel, Launch, Operands, Problem
@@ -21,75 +21,53 @@ from gemmkernels.ladder import find
 from gemmkernels.operands import allocate, fill, poison
 
 Shape = dict[str, Any]
-# Two programs a unit: those of a device with few units have many tiles each.
+# Its programs have many tiles each: up to four programs share a unit.
 FEW = dataclasses.replace(GPUS["sm_90"], units=2)
-SHAPES: dict[str, Sequence[tuple[Device, Shape]]] = {
-    "triton-split-k": (
-        (GPUS["sm_90"], {"m": 16, "n": 80, "k": 1000}),  # Cᵀ; K ragged, splits uneven
-        (GPUS["gfx942"], {"m": 1, "n": 13, "k": 67}),
-        (GPUS["gfx942"], {"m": 70, "n": 33, "k": 512}),
-        (FEW, {"m": 129, "n": 70, "k": 40}),
-    ),
-    "triton-batched": (
-        (GPUS["sm_90"], {"m": 17, "n": 70, "k": 19, "batch": 3}),
-        (GPUS["gfx942"], {"m": 32, "n": 32, "k": 32, "batch": 5}),
-        (GPUS["sm_90"], {"m": 1, "n": 70, "k": 70}),
-        (FEW, {"m": 140, "n": 130, "k": 40, "batch": 2}),
-    ),
-    "triton-grouped": (
-        (FEW, {"m": 40, "n": 150, "k": 70, "experts": 4}),
-        (GPUS["sm_90"], {"m": 3, "n": 70, "k": 33, "experts": 5}),  # some have no rows
-        (GPUS["gfx942"], {"m": 300, "n": 37, "k": 48, "experts": 2}),
-    ),
-    "triton-block-scaled": (
-        (GPUS["sm_100"], {"m": 40, "n": 37, "k": 64}),  # Cᵀ
-        (GPUS["gfx950"], {"m": 200, "n": 130, "k": 288}),
-        (GPUS["gfx950"], {"m": 1, "n": 7, "k": 32}),
-    ),
-}
-NOT_INTERPRETED = {"bf16x3"}
-"""The interpreter's tl.dot takes no such word."""
+TILE: Settings = {"BLOCK_M": 16, "BLOCK_N": 32, "BLOCK_K": 16, "num_warps": 4, "num_stages": 2}
+NAMES = ("triton-split-k", "triton-batched", "triton-grouped", "triton-block-scaled")
+
+
+def cases(name: str) -> Iterator[tuple[Device, Problem, Settings | None]]:
+    """What `kernel_jobs.problems` has not: it covers all but block scales in pairs."""
+    sm_90, gfx942 = GPUS["sm_90"], GPUS["gfx942"]
+    match name:
+        case "triton-split-k":
+            for precision in ("fp16", "fp8_e4m3_rowwise", "int8", "fp64"):
+                for device in (sm_90, gfx942):  # Cᵀ, and C; K ragged, splits uneven
+                    yield device, Problem(m=16, n=80, k=1000, precision=precision), None
+            for splits in (1, 7, 33):  # of 13 steps
+                problem = Problem(m=5, n=70, k=200, precision="fp16", layout="tt")
+                yield gfx942, problem, {**TILE, "SPLITS": splits}
+        case "triton-batched":
+            for precision in ("fp16", "fp8_e4m3_rowwise"):
+                yield sm_90, Problem(m=17, n=70, k=19, batch=3, precision=precision), None
+            yield FEW, Problem(m=8, n=8, k=8, batch=200, precision="int8"), None
+        case "triton-grouped":
+            for precision in ("fp16", "fp8_e4m3_rowwise"):
+                yield FEW, Problem(m=40, n=150, k=70, experts=4, precision=precision), None
+                yield sm_90, Problem(m=3, n=70, k=33, experts=5, precision=precision), None
+            problem = Problem(m=90, n=130, k=40, experts=6, precision="bf16")
+            yield FEW, problem, {**TILE, "GROUP_M": 2}
+            yield gfx942, Problem(m=9, n=20, k=40, experts=130, precision="fp16"), None
+        case "triton-block-scaled":
+            for precision in ("mxfp8", "mxfp4", "nvfp4"):
+                for target, m, n, k in (
+                    ("sm_100", 40, 37, 64),  # Cᵀ
+                    ("gfx950", 200, 130, 288),
+                    ("gfx950", 1, 7, 32),
+                ):
+                    problem = Problem(m=m, n=n, k=k, precision=precision, layout="nt")
+                    yield GPUS[target], problem, None
 
 
 def interpret(name: str) -> None:
     kernel = find(name)
     if name == "triton-block-scaled":
         mend_interpreter()
-    for p, precision in enumerate(kernel.precisions):
-        if precision in NOT_INTERPRETED:
-            continue
-        for s, (device, shape) in enumerate(SHAPES[name]):
-            blockwise = name == "triton-block-scaled"
-            if (p + s) % 2 and not blockwise:
-                continue  # half of the pairs: in each shape every layout, each type in two of them
-            layout = "nt" if blockwise else LAYOUTS[(p // 2 + s) % 4]
-            problem = Problem(precision=precision, layout=layout, **shape)
-            show(**case(kernel, problem, device))
-    more: dict[str, Sequence[tuple[Device, Problem, Settings | None]]] = {
-        "triton-split-k": [
-            (device, Problem(m=5, n=70, k=200, precision="fp16"), settings)
-            for device, settings in (
-                (GPUS["gfx942"], tile() | {"SPLITS": 7}),
-                (GPUS["gfx942"], tile() | {"SPLITS": 33}),  # of 13 steps
-                (GPUS["gfx942"], tile() | {"SPLITS": 1}),
-            )
-        ],
-        "triton-batched": [
-            (FEW, Problem(m=8, n=8, k=8, batch=200, precision="int8"), None),
-        ],
-        "triton-grouped": [
-            (FEW, Problem(m=90, n=130, k=40, experts=6, precision="bf16"), tile() | {"GROUP_M": 2}),
-            (FEW, Problem(m=9, n=20, k=40, experts=130, precision="fp16"), None),
-        ],
-    }
-    for device, problem, settings in more.get(name, ()):
+    for device, problem, settings in cases(name):
         show(**case(kernel, problem, device, settings=settings))
     if name == "triton-grouped":
         show(**other_rows(kernel))
-
-
-def tile() -> dict[str, int | str | bool]:
-    return {"BLOCK_M": 16, "BLOCK_N": 32, "BLOCK_K": 16, "num_warps": 4, "num_stages": 2}
 
 
 def case(

@@ -1,6 +1,7 @@
 """Plans of many cases: refused at once where they are too many, ordered in time where not."""
 
 import tracemalloc
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -9,6 +10,7 @@ from gemmbench.runner import budget
 from gemmbench.runner.messages import Case, KernelInfo
 from gemmbench.runner.plan import MAX_CASES, Group, _fitting, most_telling, wanted_cases
 from gemmbench.runner.request import Request
+from gemmbench.suites.reader import load_suite
 from gemmkernels.device import Device
 from gemmkernels.errors import GemmbenchError
 from gemmkernels.ladder import LADDER
@@ -96,3 +98,27 @@ def test_a_budget_is_over_when_the_next_group_does_not_fit(monkeypatch: pytest.M
     assert ours.is_over(group)
     assert ours.time_left_s() == 19.0
     assert not budget.Budget(None, began_s=0.0).is_over(group)
+
+
+@pytest.mark.parametrize(
+    ("shape", "suite"), [("64x64x64", "quick"), ("8*64x64x64", "batched"), ("8@64x64x64", "moe")]
+)
+def test_a_shape_by_hand_gets_the_kernels_of_its_kind(shape: str, suite: str) -> None:
+    """All of the ladder would take minutes for one shape on a GPU."""
+    gpu = replace(CPU, kind="gpu", vendor="nvidia", architecture="sm_90", torch_device="cuda")
+    for device in (CPU, gpu):
+        usual = load_suite(suite).kernels(device.kind)
+        found = wanted_cases(Request(shapes=(shape,)), (), device, INFOS)
+        assert {case.kernel for _, case in found} <= set(usual)
+        assert found
+    every = wanted_cases(Request(shapes=(shape,), every_kernel=True), (), gpu, INFOS)
+    assert len({case.kernel for _, case in every}) >= len({case.kernel for _, case in found})
+
+
+def test_a_precision_that_the_usual_kernels_lack_gets_all_that_have_it() -> None:
+    gpu = replace(CPU, kind="gpu", vendor="nvidia", architecture="sm_90", torch_device="cuda")
+    request = Request(shapes=("64x64x64",), precisions=("fp16_sparse",))
+    found = wanted_cases(request, (), gpu, INFOS)
+    assert {case.kernel for _, case in found} == {
+        kernel.name for kernel in LADDER if "fp16_sparse" in kernel.precisions
+    }

@@ -111,6 +111,7 @@ def test_imports_are_light(code: str) -> None:
 
 def test_the_supervisor_and_the_sampler_import_no_torch() -> None:
     assert "torch" not in loaded_by("import gemmbench.runner.supervisor")
+    assert "torch" not in loaded_by("import gemmbench.runner.tune_request")
     assert "torch" not in loaded_by("import gemmbench.devices.sampler")
 
 

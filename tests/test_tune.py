@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from synthetic import CPU, H100, turn
 
@@ -77,7 +78,7 @@ class Machine:
             middle = self.time_us(settings) * 1e3 * self._speed[name]
             for number in range(how.min_rounds):
                 value = middle * math.exp(draw.gauss(0, self.noise))
-                gone = self.lost(f"{self.stopped}")
+                gone = self.lost(f"{self.stopped}") and number % 2  # four turns are too few
                 progress.turns.append(turn(number, value, disturbed=10 if gone else 0))
             progress.ended = Ended(case=0, status="ok")
             progress.end("ok", "")
@@ -295,26 +296,36 @@ def test_what_is_decided_is_not_measured_again() -> None:
     assert (again.tried, again.space) == (first.tried, first.space) == (3, 3)
 
 
+def test_what_is_decided_stands_though_not_all_was_tried() -> None:
+    space = blocks(16, *range(32, 257, 8))
+    first, records = tuned(Machine(time_us=valley), space, seconds=5.0)
+    assert (first.word, first.tried) == ("faster", 9)
+    machine = Machine(time_us=valley)
+    again, _ = tuned(machine, space, records=records)
+    assert machine.measured == []
+    assert (again.best, again.ratio) == (first.best, first.ratio)
+
+
 def test_who_fell_in_a_group_that_was_cut_is_not_tried_again() -> None:
-    trials, records = trials_of(Machine(time_us=valley, fate=lambda s: "timeout"))
-    trials.measure(CASE, "search", blocks(64), STAGES.screen)
-    cut = [*records, *(_interrupted(records[0], {"BLOCK": 16}),)]
+    machine = Machine(time_us=valley, fate=lambda s: "timeout" if s["BLOCK"] == 64 else "ok")
+    trials, records = trials_of(machine)
+    trials.measure(CASE, "search", blocks(16, 64, 96), STAGES.screen)
+    cut = [_interrupted(one) if one.settings == {"BLOCK": 16} else one for one in records]
     machine = Machine(time_us=valley)
     found, _ = tuned(machine, blocks(16, 64, 96), records=cut)
     assert found.fallen == 1
+    assert found.best == {"BLOCK": 96}
     assert not any("BLOCK=64" in names for _, names in machine.measured)
 
 
-def _interrupted(record: Record, settings: dict[str, int | str | bool]) -> Record:
-    import msgspec
-
-    return msgspec.structs.replace(record, settings=settings, status="interrupted")
+def _interrupted(record: Record) -> Record:
+    return msgspec.structs.replace(record, status="interrupted", turns=())
 
 
 def test_without_time_nothing_is_tried_twice() -> None:
-    """A share that is spent ends the search after one batch, and not the finals."""
+    """The time that finals take ends the search: here after one batch."""
     machine = Machine(time_us=valley)
-    found, _ = tuned(machine, blocks(16, *range(32, 257, 8)), seconds=0.5)
+    found, _ = tuned(machine, blocks(16, *range(32, 257, 8)), seconds=5.0)
     searched = [names for rounds, names in machine.measured if rounds == 3]
     assert len(searched) == 2
     assert found.tried == 9

@@ -180,6 +180,7 @@ def verify(*, seeds: int, timeout: str, quiet: bool, **options: Any) -> None:
         for seed in range(seeds):
             request = _request(
                 **options,
+                every_kernel=True,
                 preset="quick",
                 timeout_s=parse_duration("--timeout", timeout),
                 seed=seed,

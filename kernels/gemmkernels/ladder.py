@@ -240,17 +240,6 @@ LADDER: tuple[Kernel, ...] = (
         needs=needs.hipblaslt,
     ),
     Kernel(
-        name="torch-tunable",
-        tier="library",
-        backend="torch",
-        kinds=("gpu",),
-        precisions=("fp64", "fp32", "fp16", "bf16", "fp8_e4m3", "fp8_e5m2", "fp8_e4m3_rowwise"),
-        summary="the fastest of all that rocBLAS and hipBLASLt have, by torch's TunableOp",
-        bind="gemmkernels.library.tunable:bind",
-        batched=True,
-        needs=needs.tunable,
-    ),
-    Kernel(
         name="torch-fast-accum",
         tier="library",
         backend="torch",
@@ -292,6 +281,18 @@ LADDER: tuple[Kernel, ...] = (
         bind="gemmkernels.library.compiled:bind",
         batched=True,
         needs=needs.compiled,
+    ),
+    # The last, as it takes the longest to bind: names are asked for in this order, in a minute.
+    Kernel(
+        name="torch-tunable",
+        tier="library",
+        backend="torch",
+        kinds=("gpu",),
+        precisions=("fp64", "fp32", "fp16", "bf16", "fp8_e4m3", "fp8_e5m2", "fp8_e4m3_rowwise"),
+        summary="the fastest of all that rocBLAS and hipBLASLt have, by torch's TunableOp",
+        bind="gemmkernels.library.tunable:bind",
+        batched=True,
+        needs=needs.tunable,
     ),
 )
 

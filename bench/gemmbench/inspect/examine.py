@@ -20,6 +20,7 @@ from gemmbench.inspect.targets import target
 from gemmkernels.errors import GemmbenchError
 from gemmkernels.kernel import Kernel
 from gemmkernels.ladder import LADDER, find
+from gemmkernels.tuning import VARIABLE
 
 TIMEOUT_S = 180.0
 _COMPILER = ("-m", "gemmbench.inspect.compiling")
@@ -152,9 +153,10 @@ def _environment() -> dict[str, str]:
     """Ours, with the packages that we are, and the compiler rather than the interpreter.
 
     Libraries that start threads as they are imported would be forked in the middle of something.
+    What the user has tuned is no part of a kernel.
     """
     roots = [str(Path(m.__file__ or "").parents[1]) for m in (gemmbench, gemmkernels)]
     path = [*dict.fromkeys(roots), *filter(None, [os.environ.get("PYTHONPATH")])]
     quiet = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     kept = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    return kept | quiet | {"PYTHONPATH": os.pathsep.join(path)}
+    return kept | quiet | {"PYTHONPATH": os.pathsep.join(path), VARIABLE: ""}

@@ -7,7 +7,8 @@ from gemmkernels.errors import GemmbenchError, one_line
 
 LIMIT = 300
 _PTXAS = re.compile(r"\bptxas[^\n]*?(?:fatal|error)\s*:\s*([^\n]+)")
-_MLIR = re.compile(r"\berror: ([^\n]+)")
+_MLIR = re.compile(r"\berror: (?!Failures have been detected)([^\n]+)")
+_PASS = re.compile(r"Pipeline failed while executing \[`(\w+)`")
 _DEATH = re.compile(
     r"^[^\n]*(?:Assertion [`'].*failed|LLVM ERROR:|UNREACHABLE|what\(\):|Fatal Python)[^\n]*",
     re.MULTILINE,
@@ -26,6 +27,8 @@ def of_exception(error: BaseException, printed: str) -> str:
         return one_line(f"ptxas: {found.group(1)}", LIMIT)
     if found := _MLIR.search(printed):
         return one_line(found.group(1), LIMIT)
+    if found := _PASS.search(printed):
+        return f"the compiler's pass {found.group(1)} failed"
     lines = [line for line in said.splitlines() if line.strip()]
     last = lines[-1] if lines else ""
     return one_line(f"{type(error).__name__}: {last}" if last else type(error).__name__, LIMIT)

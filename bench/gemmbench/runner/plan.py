@@ -108,9 +108,10 @@ def wanted_cases(
     """(group, case) of all that was asked for, each once, in the order of suites and ladder.
 
     What nobody named is not asked of a kernel that is for another kind of device or of product, or
-    has not the precision at all; a precision that the device lacks, likewise. Beside a user's own
-    kernels the precisions are theirs. Raises GemmbenchError as soon as there are over MAX_CASES in
-    all repeats.
+    has not the precision at all; a precision that the device lacks, likewise. A shape that is named
+    by hand gets the kernels of the suite of its kind, and all if they lack a precision asked for.
+    Beside a user's own kernels the precisions are theirs. Raises GemmbenchError as soon as there
+    are over MAX_CASES in all repeats.
     """
     known = {info.name: info for info in kernels}
     found: dict[tuple[str, Problem], Problem] = {}
@@ -118,12 +119,19 @@ def wanted_cases(
         (suite.shapes(device.kind), suite.kernels(device.kind), suite.precisions(device.kind))
         for suite in suites
     ]
-    if request.names_shapes:
-        parts.append(([named.shape for named in named_shapes(request)], (), ()))
+    usual: dict[str, Sequence[str]] = {}
+    for shape in (named.shape for named in named_shapes(request)):
+        kind = "moe" if shape.experts > 1 else "batched" if shape.batch > 1 else DEFAULT_SUITE
+        if kind not in usual:
+            usual[kind] = () if request.every_kernel else load_suite(kind).kernels(device.kind)
+        parts.append(([shape], usual[kind], ()))
     own = [info.name for info in kernels if info.from_file]
     for shapes, suite_kernels, suite_precisions in parts:
         # A file's kernels stand beside the ladder, unless kernels were chosen by name.
         names = [*request.names, *own] if request.names else [*(suite_kernels or known), *own]
+        had = {row for name in names if name in known for row in known[name].precisions}
+        if not set(request.precisions) <= had:
+            names = [*dict.fromkeys((*names, *known))]
         for name in names:
             if name not in known:
                 raise UnknownNameError("kernel", name, known)

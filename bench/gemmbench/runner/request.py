@@ -9,7 +9,7 @@ class Request:
 
     `shapes` are texts MxNxK; `m`, `n` and `k` values, ranges or lists of them; `shape_files` paths
     of tables; `kernels` names or paths of the user's files; seconds throughout; `target` is a
-    fraction.
+    fraction. `every_kernel` asks all of the ladder where neither a kernel nor a suite is named.
     """
 
     suites: tuple[str, ...] = ()
@@ -33,6 +33,7 @@ class Request:
     repeats: int | None = None
     seed: int = 0
     out: str = "results/local"
+    every_kernel: bool = False
     command: tuple[str, ...] = ()
 
     @property

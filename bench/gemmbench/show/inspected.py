@@ -51,6 +51,7 @@ def inspect(
     asked = questions(
         kernels, targets=targets, precisions=precisions, layout=layout, shape=_problem(shape)
     )
+    content = sources()  # of now: they may change while it compiles
     done = 0
 
     def count(_report: Report) -> None:
@@ -65,10 +66,10 @@ def inspect(
         if sys.stderr.isatty():
             print("\r\x1b[K", end="", file=sys.stderr)
     if chosen == "json":
-        document = _Document(triton=triton_version() or "", sources=sources(), reports=reports)
+        document = _Document(triton=triton_version() or "", sources=content, reports=reports)
         print(msgspec.json.format(msgspec.json.encode(document)).decode())
     elif chosen == "markdown":
-        print(page(reports))
+        print(page(reports, content=content))
     else:
         echo(tables(reports))
     return 0 if all(report.as_declared for report in reports) else 1
@@ -95,15 +96,9 @@ def _problem(shape: str | None) -> Problem | None:
     )
 
 
-def stamp(*, version: str, content: str) -> str:
-    """The line that says of what a page was made."""
-    return f"Triton {version}, sources {content}."
-
-
-def page(reports: Sequence[Report]) -> str:
+def page(reports: Sequence[Report], *, content: str) -> str:
     """The page in docs: what the words mean, of what it was made, all in short, all at length."""
-    line = stamp(version=triton_version() or "", content=sources())
-    parts = [_HEAD, line]
+    parts = [_HEAD, f"Triton {triton_version()}, sources {content}."]
     if len(_targets(reports)) > 1:
         parts += ["## In short", to_markdown(overview(reports))]
     parts += [to_markdown(table) for table in details(reports)]

@@ -87,7 +87,7 @@ def imprecise(problem: Problem, device: Device, block_k: int) -> int | None:
 def default(problem: Problem, device: Device) -> Config:
     """The configuration that a problem gets there; fits the device's shared memory."""
     large = _amd(problem, device) if device.vendor == "amd" else _nvidia(problem, device)
-    if not _aligned(problem):
+    if not aligned(problem):
         # Loads go element by element, each with an address of its own: larger tiles would spill.
         large = replace(
             large,
@@ -95,12 +95,12 @@ def default(problem: Problem, device: Device) -> Config:
             BLOCK_N=128,
             BLOCK_K=min(32, large.BLOCK_K),
             num_warps=8,
-            num_stages=min(3, large.num_stages),
+            num_stages=2 if device.vendor == "amd" else min(3, large.num_stages),
         )
     return fit(shrink(large, problem, device), problem, device)
 
 
-def _aligned(problem: Problem) -> bool:
+def aligned(problem: Problem) -> bool:
     """Whether the rows of A and B, as stored, have multiples of 16 elements: Triton's own test."""
     row_a = problem.k if problem.layout[0] == "n" else problem.m
     row_b = problem.n if problem.layout[1] == "n" else problem.k
@@ -156,9 +156,9 @@ def shrink(config: Config, problem: Problem, device: Device) -> Config:
     least_k = 32 if problem.numerics.bits_in == 8 else 16
     # Hopper's and Blackwell's matrix instructions take 64 rows; with fewer, fp8 runs as fp16.
     least_m = 64 if device.sm in (90, 100, 103) else 16
-    block_m = min(config.BLOCK_M, max(least_m, _power_of_two(problem.m)))
-    block_n = min(config.BLOCK_N, max(16, _power_of_two(problem.n)))
-    block_k = min(config.BLOCK_K, max(least_k, _power_of_two(problem.k)))
+    block_m = min(config.BLOCK_M, max(least_m, power_of_two(problem.m)))
+    block_n = min(config.BLOCK_N, max(16, power_of_two(problem.n)))
+    block_k = min(config.BLOCK_K, max(least_k, power_of_two(problem.k)))
     while -(-problem.m // block_m) * -(-problem.n // block_n) < device.units:
         if max(block_m, block_n) <= 64:
             break
@@ -209,6 +209,6 @@ def dies(device: Device) -> int:
     return device.units // of_one if of_one and device.units % of_one == 0 else 1
 
 
-def _power_of_two(size: int) -> int:
+def power_of_two(size: int) -> int:
     """The least power of two that is not below `size`."""
     return 1 << (size - 1).bit_length()

@@ -7,6 +7,7 @@ from gemmkernels.device import Device
 from gemmkernels.gpu.config import (
     LEAST_SHARED,
     Config,
+    aligned,
     default,
     imprecise,
     read,
@@ -69,11 +70,18 @@ def persistent(
     elif loads(problem, device):
         found = _by_descriptor(problem, device, fast=fast)
     else:
-        found = Persistent(**asdict(default(problem, device)))
-        if found.BLOCK_M * found.BLOCK_N == 256 * 256:  # walking over tiles takes registers too
-            found = replace(found, BLOCK_N=128)
+        found = _by_pointers(Persistent(**asdict(default(problem, device))), problem, device)
     short = None if fast else imprecise(problem, device, found.BLOCK_K)
     return replace(found, MAX_IMPRECISE=short)
+
+
+def _by_pointers(config: Persistent, problem: Problem, device: Device) -> Persistent:
+    """Half the columns or twice the warps: walking over tiles takes registers too."""
+    if config.BLOCK_N == 256:
+        config = replace(config, BLOCK_N=128)
+    if device.sm < 90 and not aligned(problem):
+        config = replace(config, num_warps=8)
+    return config
 
 
 def _by_descriptor(problem: Problem, device: Device, *, fast: bool) -> Persistent:

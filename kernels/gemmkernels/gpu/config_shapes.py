@@ -12,9 +12,10 @@ from gemmkernels.errors import GemmbenchError
 from gemmkernels.gpu.config import (
     LEAST_SHARED,
     Config,
-    _aligned,
+    aligned,
     default,
     imprecise,
+    power_of_two,
     read,
     tile_bytes,
 )
@@ -102,7 +103,7 @@ def grouped_default(problem: Problem, device: Device) -> Shaped:
 def _lighter(config: Shaped, problem: Problem, device: Device) -> Shaped:
     """Smaller: what a program knows of its expert takes registers too, and must not spill sums."""
     most = 2**15 if device.vendor == "amd" or device.sm in WGMMA else 2**14
-    if not _aligned(problem):
+    if not aligned(problem):
         most, config = 2**13, replace(config, num_stages=2)
     while most < config.BLOCK_M * config.BLOCK_N:
         if config.BLOCK_N >= config.BLOCK_M:
@@ -157,15 +158,17 @@ def shaped(problem: Problem, device: Device, block_m: int, block_n: int) -> Shap
     if rows_64 and row.is_fp8 and max(block_m, block_n) < 64:
         block_n = 64  # with fewer, fp8 runs as fp16
     wide = rows_64 and max(block_m, block_n) >= 64
-    longest = 1024 // row.bits_in
-    if not _aligned(problem) and not row.is_blockwise:
-        longest = min(32, longest)  # as `default` does
-    block_k = min(longest, max(32 if row.bits_in <= 8 else 16, _power_of_two(problem.k)))
+    longest, split = 1024 // row.bits_in, row.name == "bf16x3"
+    whole = aligned(problem) or row.is_blockwise
+    if not whole:  # each element has an address of its own, as `default` says
+        longest = min(16 if split else 32, longest)
+    block_k = min(longest, max(32 if row.bits_in <= 8 else 16, power_of_two(problem.k)))
     # Enough lanes for the sums, 32 each, and for the loads, of 128 bytes each.
-    area = block_m * block_n * (2 if row.name == "bf16x3" else 1)  # two parts of each input
+    area = block_m * block_n * (2 if split else 1)  # two parts of each input
     size = max(area // 1024, (block_m + block_n) * block_k * row.bits_in // 2**15, 1)
     least, most = (4 if wide else 1), (8 if area >= 128 * 128 else 4)
     num_warps = max(least, min(most, 1 << (size.bit_length() - 1)))
+    num_warps = num_warps if whole else min(8, 2 * num_warps)
     amd, cdna = device.vendor == "amd", device.gfx.startswith("gfx9")
     config = Shaped(
         BLOCK_M=block_m,
@@ -199,9 +202,4 @@ def shared(config: Config, problem: Problem, device: Device) -> int:
 
 def _side(size: int, most: int) -> int:
     """The side of a tile: at least the 16 that matrix instructions take, at most `most`."""
-    return min(most, max(16, _power_of_two(size)))
-
-
-def _power_of_two(size: int) -> int:
-    """The least power of two that is not below `size`."""
-    return 1 << (size - 1).bit_length()
+    return min(most, max(16, power_of_two(size)))

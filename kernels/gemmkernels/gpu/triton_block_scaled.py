@@ -26,12 +26,8 @@ def matmul_kernel(
     scale_b_ptr,
     M,
     N,
-    K,
-    stride_am,
-    stride_bn,
+    BLOCKS,
     stride_cm,
-    stride_sa,
-    stride_sb,
     WIDE: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
@@ -39,8 +35,8 @@ def matmul_kernel(
     GROUP_M: tl.constexpr,
     EVEN_K: tl.constexpr,
     FORMAT: tl.constexpr,
-    PER_BYTE: tl.constexpr,
     SCALED: tl.constexpr,
+    BYTES: tl.constexpr,
     SWAP: tl.constexpr,
 ):
     pid_m, pid_n = grouped(tl.program_id(0), tl.cdiv(M, BLOCK_M), tl.cdiv(N, BLOCK_N), GROUP_M)
@@ -48,28 +44,29 @@ def matmul_kernel(
     offs_n = pid_n * BLOCK_N + tl.arange(0, BLOCK_N)
     if WIDE:
         offs_m, offs_n = offs_m.to(tl.int64), offs_n.to(tl.int64)
-    # Rows and columns outside C read others inside it: only K needs a mask, if it is ragged.
-    rows, columns = offs_m % M, offs_n % N
-    offs_k = tl.arange(0, BLOCK_K // PER_BYTE)
+    # Rows and columns outside C read others inside it: only K needs a mask, if it is ragged. A row
+    # is whole blocks of 8 bytes or more: so counted, Triton sees how far its loads are aligned.
+    rows, columns, row_bytes = offs_m % M, offs_n % N, BLOCKS * BYTES
+    offs_k = tl.arange(0, BLOCK_K // SCALED * BYTES)
     offs_s = tl.arange(0, BLOCK_K // SCALED)
-    a_ptrs = a_ptr + rows[:, None] * stride_am + offs_k[None, :]
-    b_ptrs = b_ptr + offs_k[:, None] + columns[None, :] * stride_bn
-    scale_a_ptrs = scale_a_ptr + rows[:, None] * stride_sa + offs_s[None, :]
-    scale_b_ptrs = scale_b_ptr + columns[:, None] * stride_sb + offs_s[None, :]
+    a_ptrs = a_ptr + rows[:, None] * row_bytes + offs_k[None, :]
+    b_ptrs = b_ptr + offs_k[:, None] + columns[None, :] * row_bytes
+    scale_a_ptrs = scale_a_ptr + rows[:, None] * BLOCKS + offs_s[None, :]
+    scale_b_ptrs = scale_b_ptr + columns[:, None] * BLOCKS + offs_s[None, :]
     acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-    for k in range(tl.cdiv(K, BLOCK_K)):
+    for k in range(tl.cdiv(BLOCKS, BLOCK_K // SCALED)):
         if EVEN_K:
             a, b = tl.load(a_ptrs), tl.load(b_ptrs)
             scale_a, scale_b = tl.load(scale_a_ptrs), tl.load(scale_b_ptrs)
         else:
-            left = K - k * BLOCK_K
-            a = tl.load(a_ptrs, mask=offs_k[None, :] < left // PER_BYTE, other=0.0)
-            b = tl.load(b_ptrs, mask=offs_k[:, None] < left // PER_BYTE, other=0.0)
-            scale_a = tl.load(scale_a_ptrs, mask=offs_s[None, :] < left // SCALED, other=0.0)
-            scale_b = tl.load(scale_b_ptrs, mask=offs_s[None, :] < left // SCALED, other=0.0)
+            left = BLOCKS - k * (BLOCK_K // SCALED)
+            a = tl.load(a_ptrs, mask=offs_k[None, :] < left * BYTES, other=0.0)
+            b = tl.load(b_ptrs, mask=offs_k[:, None] < left * BYTES, other=0.0)
+            scale_a = tl.load(scale_a_ptrs, mask=offs_s[None, :] < left, other=0.0)
+            scale_b = tl.load(scale_b_ptrs, mask=offs_s[None, :] < left, other=0.0)
         acc = tl.dot_scaled(a, scale_a, FORMAT, b, scale_b, FORMAT, acc)
-        a_ptrs += BLOCK_K // PER_BYTE
-        b_ptrs += BLOCK_K // PER_BYTE
+        a_ptrs += BLOCK_K // SCALED * BYTES
+        b_ptrs += BLOCK_K // SCALED * BYTES
         scale_a_ptrs += BLOCK_K // SCALED
         scale_b_ptrs += BLOCK_K // SCALED
     if SWAP:
@@ -91,8 +88,8 @@ def bind(operands: Operands, settings: Settings | None = None) -> Launch:
     assert scale_b is not None
     if row.scale == "float8_e8m0fnu":  # Triton has no such type: it takes bytes
         scale_a, scale_b = scale_a.view(torch.uint8), scale_b.view(torch.uint8)
-    strides = (tensor.stride(0) for tensor in (a, b, operands.out, scale_a, scale_b))
-    found = (a, b, operands.out, scale_a, scale_b, m, n, problem.k, *strides)
+    out, blocks = operands.out, problem.k // row.block
+    found = (a, b, out, scale_a, scale_b, m, n, blocks, out.stride(0))
     named = {
         "WIDE": constants(operands)["WIDE"],
         "BLOCK_M": block_m,
@@ -103,8 +100,8 @@ def bind(operands: Operands, settings: Settings | None = None) -> Launch:
         **config.options(),
         "EVEN_K": problem.k % config.BLOCK_K == 0,
         "FORMAT": "e2m1" if row.bits_in == 4 else "e4m3",
-        "PER_BYTE": 8 // row.bits_in,
         "SCALED": row.block,
+        "BYTES": row.block * row.bits_in // 8,
     }
     grid = (triton.cdiv(m, block_m) * triton.cdiv(n, block_n),)
     call = Call(matmul_kernel, grid, found, named)

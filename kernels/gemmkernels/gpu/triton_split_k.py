@@ -16,8 +16,7 @@ from gemmkernels.gpu.skinny import skinny_tile
 from gemmkernels.kernel import Launch, Settings
 from gemmkernels.operands import Operands
 
-SUM_TILE = 512
-"""Elements of C that a program of the second launch adds: four a lane."""
+SUM_TILE = 512  # elements of C that a program of the second launch adds, four a lane
 
 
 @triton.jit
@@ -135,9 +134,10 @@ def bind(operands: Operands, settings: Settings | None = None) -> Launch:
 
 
 def _sum(operands: Operands, parts: torch.Tensor, splits: int) -> Call:
-    problem = operands.problem
+    problem, out = operands.problem, operands.out
     block_n = min(SUM_TILE, triton.next_power_of_2(problem.n))
     block_m = SUM_TILE // block_n
+    where = (parts, out, operands.scale_a, operands.scale_b)
     named = {
         "ROWWISE": problem.numerics.scaling == "rowwise",
         "BLOCK_M": block_m,
@@ -146,14 +146,5 @@ def _sum(operands: Operands, parts: torch.Tensor, splits: int) -> Call:
         "num_warps": 4,
         "enable_fp_fusion": True,
     }
-    found = (
-        parts,
-        operands.out,
-        operands.scale_a,
-        operands.scale_b,
-        problem.m,
-        problem.n,
-        operands.out.stride(0),
-    )
     grid = (triton.cdiv(problem.m, block_m) * triton.cdiv(problem.n, block_n),)
-    return Call(sum_kernel, grid, found, named)
+    return Call(sum_kernel, grid, (*where, problem.m, problem.n, out.stride(0)), named)

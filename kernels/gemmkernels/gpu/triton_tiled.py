@@ -16,6 +16,7 @@ LANES_M, LANES_N = 16, 16
 UNROLL = {"nvidia": 1, "amd": 4}
 """Terms a pass. LLVM merges four loads along K on AMD, and four int8 terms into a dot product; on
 NVIDIA one term takes 128 registers, so that two programs share an SM and hide each other's waits.
+On gfx90a four spill.
 """
 
 
@@ -74,7 +75,8 @@ def block(operands: Operands) -> tuple[int, int]:
     fp64 sums take two registers each: 8×8 of them and their operands would spill.
     """
     problem, units = operands.problem, operands.device.units
-    block_m, block_n = (64 if problem.precision == "fp64" else 128), 128
+    unpacked = problem.numerics.is_fp8 and operands.device.sm >= 120  # takes registers of its own
+    block_m, block_n = (64 if problem.precision == "fp64" or unpacked else 128), 128
     while block_m * block_n > LANES_M * LANES_N and (
         triton.cdiv(problem.m, block_m) * triton.cdiv(problem.n, block_n) < units
     ):
@@ -89,7 +91,7 @@ def bind(operands: Operands) -> Launch:
     problem = operands.problem
     block_m, block_n = block(operands)
     grid = (triton.cdiv(problem.m, block_m) * triton.cdiv(problem.n, block_n),)
-    unroll = UNROLL.get(operands.device.vendor, 1)
+    unroll = 1 if operands.device.gfx == "gfx90a" else UNROLL.get(operands.device.vendor, 1)
     config = {"BLOCK_M": block_m, "BLOCK_N": block_n, "UNROLL": unroll}
     options = {"num_warps": LANES_M * LANES_N // lanes(operands.device), "num_stages": 1}
     lanes_of = {"LANES_M": LANES_M, "LANES_N": LANES_N}
