@@ -6,7 +6,7 @@ DEVICE ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: bench test check report clean warn
+.PHONY: bench test check report instructions clean warn
 
 bench: warn $(VENV)/.ready
 	$(BIN)/gemmbench run --suite quick --device $(DEVICE)
@@ -21,6 +21,10 @@ check: $(VENV)/.ready
 
 report: $(VENV)/.ready
 	$(BIN)/python -m gemmbench.show.readme README.md results
+
+instructions: $(VENV)/.ready
+	$(BIN)/gemmbench inspect --format markdown > docs/instructions.md.new
+	mv docs/instructions.md.new docs/instructions.md
 
 clean:
 	rm -rf $(VENV) build dist

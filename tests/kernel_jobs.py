@@ -154,6 +154,7 @@ SMALL_SHAPES = ((16, 32, 16), (17, 37, 19), (1, 13, 33), (41, 1, 1))
 
 FEW_UNITS = {
     "sm_90": replace(GPUS["sm_90"], units=3),
+    "sm_100": replace(GPUS["sm_100"], units=3),
     "gfx942": replace(GPUS["gfx942"], units=76),  # two dies
 }
 

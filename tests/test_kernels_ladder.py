@@ -97,6 +97,7 @@ def test_naive_kernels_bound_the_work() -> None:
         ("triton-swizzled", "fp32", "gfx1201", "no matrix unit here multiplies IEEE fp32"),
         ("triton-swizzled", "fp64", "gfx1201", "gfx1201 has no matrix unit for fp64"),
         ("triton-swizzled", "fp64", "sm_90", None),
+        ("triton-swizzled", "fp64", "sm_120", "Triton has no fp64 on Tensor Cores of sm_120"),
         ("triton-persistent", "tf32", "gfx950", "tf32 needs one of gfx942"),
         ("triton-persistent", "fp8_e4m3_rowwise", "sm_80", "needs sm_89"),
         ("triton-persistent", "fp16", "sm_75", "Triton compiles for sm_80 and newer"),

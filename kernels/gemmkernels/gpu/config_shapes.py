@@ -161,7 +161,9 @@ def shaped(problem: Problem, device: Device, block_m: int, block_n: int) -> Shap
     longest, split = 1024 // row.bits_in, row.name == "bf16x3"
     whole = aligned(problem) or row.is_blockwise
     if not whole:  # each element has an address of its own, as `default` says
-        longest = min(16 if split else 32, longest)
+        longest = min(32, longest)
+    if split and (device.vendor == "amd" or not whole):  # in registers, before the unit
+        longest = 16
     block_k = min(longest, max(32 if row.bits_in <= 8 else 16, power_of_two(problem.k)))
     # Enough lanes for the sums, 32 each, and for the loads, of 128 bytes each.
     area = block_m * block_n * (2 if split else 1)  # two parts of each input

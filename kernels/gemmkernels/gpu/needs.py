@@ -25,6 +25,8 @@ def matrix_core(problem: Problem, device: Device) -> str | None:
     match problem.precision:
         case "fp32" if device.gfx not in CDNA:
             return "no matrix unit here multiplies IEEE fp32: tl.dot would run on vector units"
+        case "fp64" if device.vendor == "nvidia" and device.sm not in (80, 90, 100, 103):
+            return f"Triton has no fp64 on Tensor Cores of {device.architecture}: it runs on FMAs"
         case "fp64" if device.vendor == "amd" and device.gfx not in ("gfx90a", "gfx942", "gfx950"):
             return f"{device.gfx} has no matrix unit for fp64: tl.dot would run on vector units"
     return None
