@@ -161,7 +161,8 @@ def test_persistent_configurations_fit(architecture: str, precision: str) -> Non
 def test_only_whole_16_bytes_come_by_descriptor() -> None:
     fp8 = Problem(m=64, n=64, k=64, precision="fp8_e4m3", layout="nt")
     assert stores(fp8, GPUS["sm_90"])
-    assert not loads(dataclasses.replace(fp8, k=72), GPUS["sm_90"])
+    assert not loads(dataclasses.replace(fp8, k=72, layout="nn"), GPUS["sm_90"])  # A alone
+    assert not loads(dataclasses.replace(fp8, k=72, layout="tt"), GPUS["sm_90"])  # B alone
     assert loads(dataclasses.replace(fp8, k=72, precision="fp16"), GPUS["sm_90"])
     assert loads(dataclasses.replace(fp8, n=63), GPUS["sm_90"])
     assert not stores(dataclasses.replace(fp8, n=63), GPUS["sm_90"])

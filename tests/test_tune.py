@@ -20,9 +20,10 @@ from gemmbench.runner.messages import Case, Ended, Hello, KernelInfo, Settings, 
 from gemmbench.runner.recording import Progress
 from gemmbench.runner.stopping import Stop
 from gemmbench.runner.tune_finding import Finding, TuneOutcome
-from gemmbench.runner.tune_problem import Clock, Stages, TuneProblem
+from gemmbench.runner.tune_problem import TuneProblem
 from gemmbench.runner.tune_prune import ruled_out
 from gemmbench.runner.tune_search import Search
+from gemmbench.runner.tune_stages import Clock, Stages
 from gemmbench.runner.tune_trials import Trials
 from gemmbench.show.tables import to_markdown
 from gemmbench.show.tuning import QuietTuning, as_json, table

@@ -25,7 +25,7 @@ _NATIVE = {
     "bf16": r"^HG?MMA.*BF16|kind::f16$|bf16(_1k)?$",
     "fp8_e4m3": r"E4M3\.E4M3\b|kind::f8f6f4$|_fp8_fp8$|f8f6f4 \(e4m3, e4m3\)$",
     "fp8_e5m2": r"E5M2\.E5M2\b|kind::f8f6f4$|_bf8_bf8$|f8f6f4 \(e5m2, e5m2\)$",
-    "int8": r"^IG?MMA.*S8|kind::i8$|_iu?8$",
+    "int8": r"^IG?MMA.*S8|kind::i8$|[_\d]iu?8$",
     "mxfp8": r"^QMMA\.SF|kind::mxf8f6f4$|^v_mfma_scale_.* \(e4m3, e4m3\)$",
     "mxfp4": r"^OMMA\.SF|kind::mxf4(nvf4)?$|^v_mfma_scale_.* \(e2m1, e2m1\)$",
     "nvfp4": r"^OMMA\.SF|kind::mxf4nvf4$",

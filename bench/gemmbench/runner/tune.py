@@ -37,7 +37,8 @@ from gemmbench.runner.stopping import Stop
 from gemmbench.runner.supervisor import EXAMINE_S
 from gemmbench.runner.tune_file import add, writable
 from gemmbench.runner.tune_finding import Finding, TuneListener, TuneOutcome
-from gemmbench.runner.tune_problem import Clock, Stages, TuneProblem
+from gemmbench.runner.tune_problem import TuneProblem
+from gemmbench.runner.tune_stages import Clock, Stages
 from gemmbench.runner.tune_trials import Trials
 from gemmbench.suites.reader import Suite
 from gemmkernels.errors import GemmbenchError

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import fmean
 
 import msgspec
@@ -13,6 +12,15 @@ from gemmbench.runner.messages import Case, Settings, Space
 from gemmbench.runner.tune_finding import NOTHING, Finding, TuneListener, Word
 from gemmbench.runner.tune_prune import ruled_out
 from gemmbench.runner.tune_search import Search
+from gemmbench.runner.tune_stages import (
+    BATCH,
+    BEFORE,
+    FINALISTS,
+    SEMIFINALISTS,
+    Clock,
+    Pace,
+    Stages,
+)
 from gemmbench.runner.tune_trials import (
     Group,
     Trials,
@@ -21,14 +29,12 @@ from gemmbench.runner.tune_trials import (
     of_group,
     of_groups,
     time_us,
-    wall_s,
 )
 from gemmbench.timing.method import Timing
 from gemmbench.timing.statistics import SYSTEMATIC_FLOOR, Estimate
 from gemmkernels.device import Device
 from gemmkernels.kernel import settings_text
 
-BATCH, SEMIFINALISTS, FINALISTS = 8, 8, 3
 MAYBE = 0.97
 """What three rounds see as slower by less than that may be faster."""
 
@@ -37,42 +43,6 @@ PATIENCE = 3
 
 LEAST_CONFIRMED = 2
 """So many processes that find the winner no faster end its confirmation."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stages:
-    """How the turns of each stage are taken; `confirm` is how a run would."""
-
-    screen: Timing
-    semifinal: Timing
-    final: Timing
-    confirm: Timing
-
-    @classmethod
-    def of(cls, quick: Timing, confirm: Timing) -> "Stages":
-        def rounds(count: int) -> Timing:
-            return msgspec.structs.replace(
-                quick, min_rounds=count, max_rounds=count, least_rounds=count, repeats=1
-            )
-
-        return cls(screen=rounds(3), semifinal=rounds(8), final=rounds(20), confirm=confirm)
-
-
-def _least(confirm: Timing) -> int:
-    """So many processes, of those that it would take, are enough to claim anything."""
-    return -(-confirm.repeats // 2)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Clock:
-    """On the monotonic clock: the problem's share ends at `share_s`, the budget at `end_s`.
-
-    `start_s` is how long a fresh worker takes.
-    """
-
-    share_s: float
-    end_s: float
-    start_s: float
 
 
 class TuneProblem:
@@ -99,19 +69,16 @@ class TuneProblem:
         self._triton = triton
         self._listener = listener
         self._default: Settings = space.settings[0]
-        self._tuned = space.tuned
         self._incumbent: Settings = space.tuned or self._default
         self._search = Search(space.settings, seed=seed)
         self._pruned = self._fallen = 0
         self._looked = False
-        self._first_s = 0.0
-        self._batch_s = 0.0
-        self._finals_s = 0.0
+        self._pace = Pace(stages, start_s=clock.start_s)
         self._confirmed: tuple[Group, ...] = ()
 
     @property
     def least_s(self) -> float:
-        return self._batch_s + self._finals_s
+        return self._pace.batch_s + self._pace.finals_s
 
     def tune(self) -> Finding:
         """Raises as Trials does, but for the budget: what it cut short is `unfinished`."""
@@ -171,41 +138,15 @@ class TuneProblem:
             self._default = self._incumbent
         for one in (self._default, self._incumbent):
             self._search.learn(one, hint(group, settings_text(one), self._incumbent))
-        self._estimate(group, took_s, first=True)
+        self._pace.learn(group, took_s, first=True)
         return ""
-
-    def _estimate(self, group: Group, took_s: float, *, first: bool = False) -> None:
-        """What is still to come takes, by what this group took beside its turns.
-
-        The `first` one of a process also compiles what all share: each confirmation does that anew.
-        """
-        beside_s = max(0.0, took_s - sum(map(wall_s, group.values())))
-        if first:
-            self._first_s = beside_s
-        each_s = beside_s / len(group)
-        taken = [turn for record in group.values() for turn in record.turns]
-        turn_s = fmean(turn.stop_s - turn.start_s for turn in taken) if taken else each_s
-
-        def group_s(cases: int, how: Timing) -> float:
-            screen = self._stages.screen
-            longer = (how.settle_s + how.turn_s) / (screen.settle_s + screen.turn_s)
-            return cases * (each_s + how.min_rounds * turn_s * max(1.0, longer))
-
-        stages = self._stages
-        afresh_s = self._clock.start_s + self._first_s + group_s(3, stages.confirm)
-        self._batch_s = group_s(BATCH + 1, stages.screen)
-        self._finals_s = (
-            group_s(SEMIFINALISTS + 1, stages.semifinal)
-            + group_s(FINALISTS + 1, stages.final)
-            + _least(stages.confirm) * afresh_s
-        )
 
     def _look_around(self) -> bool:
         """Batches of candidates against the incumbent, in the time there is. Were there any?"""
         search, any_tried = self._search, False
         while batch := search.batch(BATCH):
-            until_s = self._clock.share_s - self._finals_s
-            if self._looked and time.monotonic() + self._batch_s > until_s:
+            until_s = self._clock.share_s - self._pace.finals_s
+            if self._looked and time.monotonic() + self._pace.batch_s > until_s:
                 break
             try:
                 self._try(batch, until_s=until_s if self._looked else self._clock.share_s)
@@ -237,7 +178,7 @@ class TuneProblem:
                 self._learn(self._trials.begun(self._case, "search")[-1])
                 raise
             self._learn(found)
-            self._estimate(found, time.monotonic() - began)
+            self._pace.learn(found, time.monotonic() - began)
 
     def _learn(self, group: Group) -> None:
         """Of a group that was cut short only who fell is known."""
@@ -296,7 +237,7 @@ class TuneProblem:
             try:
                 group = self._measure("confirm", asked, until_s=self._clock.end_s, repeat=repeat)
             except SpentError:
-                if len(quiet) < _least(self._stages.confirm):
+                if len(quiet) < self._stages.least_confirmed:
                     raise
                 break
             if group[name].status != "ok":
@@ -311,7 +252,7 @@ class TuneProblem:
                 break
             if len(gains) >= LEAST_CONFIRMED and fmean(map(math.log, gains)) <= 0:
                 return self._kept(f"{name} was no faster when measured afresh")
-        if len(quiet) < _least(self._stages.confirm):
+        if len(quiet) < self._stages.least_confirmed:
             return self._kept("contended: others use the machine so much that nothing is claimed")
         over = of_groups(quiet, winner, self._incumbent)
         if not over.low > 1:
@@ -331,7 +272,9 @@ class TuneProblem:
 
     def _finding(self, word: Word, reason: str, *, best: Settings | None = None) -> Finding:
         case, groups = self._case, self._confirmed
-        start = self._trials.known(case, "start")[:1]
+        seen = groups or tuple(
+            group for stage in BEFORE for group in self._trials.known(case, stage)
+        )
 
         def ratio(over: Settings) -> Estimate:
             return of_groups(groups, best, over) if best else NOTHING
@@ -344,8 +287,8 @@ class TuneProblem:
             default=self._default,
             incumbent=self._incumbent,
             best=best,
-            default_us=time_us(groups or start, self._default),
-            best_us=time_us(groups or start, best) if best is not None else NOTHING,
+            default_us=time_us(seen, self._default),
+            best_us=time_us(seen, best) if best is not None else NOTHING,
             ratio=ratio(self._default),
             over=ratio(self._incumbent),
             space=self._search.size,

@@ -194,9 +194,10 @@ def of_groups(groups: Sequence[Group], settings: Settings, over: Settings) -> Es
 
 
 def time_us(groups: Sequence[Group], settings: Settings) -> Estimate:
-    """The time of settings over these groups, with its interval."""
+    """The time of settings over these groups, with its interval; NaN without a clean turn."""
     name = settings_text(settings)
-    series = [values(group[name].turns) for group in groups if group[name].status == "ok"]
+    records = [group[name] for group in groups if name in group]
+    series = [values(record.turns) for record in records if record.status == "ok"]
     found = [estimate([ns / 1e3 for ns in one.values()]) for one in series if one]
     return found[0] if len(found) == 1 else estimate_over_repeats([one.value for one in found])
 

@@ -76,13 +76,13 @@ def persistent(
 
 
 def _by_pointers(config: Persistent, problem: Problem, device: Device) -> Persistent:
-    """Half the columns, twice the warps or half of K: walking over tiles takes registers too."""
+    """Fewer columns or more warps: walking over tiles takes registers too."""
     if config.BLOCK_N == 256:
         config = replace(config, BLOCK_N=128)
     if device.sm < 90 and not aligned(problem):
         config = replace(config, num_warps=8)
     if device.sm in range(80, 90) and problem.precision == "int8":
-        config = replace(config, BLOCK_K=min(64, config.BLOCK_K))
+        config = replace(config, BLOCK_N=min(64, config.BLOCK_N))
     return config
 
 
