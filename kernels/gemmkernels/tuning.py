@@ -6,7 +6,6 @@
 import math
 import os
 import re
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
@@ -142,12 +141,6 @@ def nearest(kernel: str, problem: Problem, device: Device) -> Entry | None:
         if ranked:
             return min(ranked, key=lambda found: found[:2])[2]  # of equals the last one
     return None
-
-
-def tuned(kernel: str, problem: Problem, device: Device) -> Mapping[str, int | str | bool] | None:
-    """The settings of the nearest entry, or None."""
-    found = nearest(kernel, problem, device)
-    return found.settings if found else None
 
 
 @lru_cache(maxsize=8)

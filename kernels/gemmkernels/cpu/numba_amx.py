@@ -27,7 +27,6 @@ from gemmkernels.errors import GemmbenchError
 from gemmkernels.kernel import Launch, Settings
 from gemmkernels.operands import Operands
 from gemmkernels.problem import Problem
-from gemmkernels.tuning import tuned
 
 DEFAULT = {"BLOCK_M": 256, "BLOCK_N": 512, "BLOCK_K": 1024}
 """In bf16 a block of A and a panel of B take 1.5 MiB of L2."""
@@ -81,7 +80,7 @@ def bind(operands: Operands, settings: Settings | None = None) -> Launch:
     problem = operands.problem
     terms = 32 // problem.numerics.bits_in
     tile = (TILE, TILE, 16 * terms)
-    found = settings or tuned("numba-amx", problem, operands.device) or DEFAULT
+    found = settings or DEFAULT
     plan = planned("numba-amx", problem, tile, found)
     given, matmul = arguments(operands, plan), compiled(terms)
     matmul.compile(tuple(numba.typeof(one) for one in given))

@@ -20,7 +20,6 @@ from gemmkernels.device import Device
 from gemmkernels.kernel import Launch, Settings
 from gemmkernels.operands import Operands
 from gemmkernels.problem import Problem
-from gemmkernels.tuning import tuned
 
 DEFAULT = {"BLOCK_M": 336, "BLOCK_N": 2048, "BLOCK_K": 512}
 """In fp32 a block of A takes 672 KiB of L2, a panel of B 4 MiB of L3."""
@@ -84,7 +83,7 @@ def bind(operands: Operands, settings: Settings | None = None) -> Launch:
     c = operands.out.numpy().reshape(-1)
     rows, width = ROWS[vector], VECTORS[vector] * vector // c.itemsize
     terms = 2 if problem.numerics.is_integer else 1
-    found = settings or tuned("numba-packed", problem, operands.device) or DEFAULT
+    found = settings or DEFAULT
     plan = planned("numba-packed", problem, (rows, width, terms), found)
     of_panel, of_block = (plan.block_k // terms * size for size in (plan.block_n, plan.block_m))
     jobs = plan.jobs(problem.n, problem.k, a_m, a_k, b_k, b_n, of_panel)
