@@ -13,6 +13,7 @@ from synthetic import CPU, H100
 from gemmbench.runner.alone import measure_kernel
 from gemmbench.runner.tune_file import add, text_of, writable
 from gemmbench.timing.method import timing
+from gemmkernels.device import Device
 from gemmkernels.errors import GemmbenchError
 from gemmkernels.kernel import Kernel, Launch, Settings
 from gemmkernels.operands import Operands, allocate
@@ -24,7 +25,6 @@ from gemmkernels.tuning import (
     parse_entries,
     read_entries,
     shipped_file,
-    tuned,
     user_file,
 )
 
@@ -58,6 +58,11 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
 
 
 # Which entry serves.
+
+
+def tuned(kernel: str, problem: Problem, device: Device) -> Settings | None:
+    found = nearest(kernel, problem, device)
+    return found.settings if found else None
 
 
 def test_the_nearest_entry_serves_within_a_factor_of_two(own: Callable[..., Path]) -> None:
