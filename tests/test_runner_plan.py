@@ -4,17 +4,20 @@ import tracemalloc
 from dataclasses import replace
 from itertools import pairwise
 
+import msgspec
 import pytest
 
 from gemmbench.runner import budget
 from gemmbench.runner.messages import Case, KernelInfo
 from gemmbench.runner.plan import MAX_CASES, Group, _fitting, most_telling, wanted_cases
 from gemmbench.runner.request import Request
+from gemmbench.runner.worker import _with_entries
 from gemmbench.suites.reader import load_suite
 from gemmkernels.device import Device
 from gemmkernels.errors import GemmbenchError
 from gemmkernels.ladder import LADDER
 from gemmkernels.problem import Problem
+from gemmkernels.tuning import Entry
 
 INFOS = tuple(KernelInfo.of(kernel) for kernel in LADDER)
 CPU = Device(
@@ -122,3 +125,30 @@ def test_a_precision_that_the_usual_kernels_lack_gets_all_that_have_it() -> None
     assert {case.kernel for _, case in found} == {
         kernel.name for kernel in LADDER if "fp16_sparse" in kernel.precisions
     }
+
+
+def test_a_kernel_by_name_is_never_joined_by_others() -> None:
+    request = Request(kernels=("numba-naive",), precisions=("bf16",), shapes=("64x64x64",))
+    found = wanted_cases(request, (), CPU, INFOS)
+    assert {case.kernel for _, case in found} == {"numba-naive"}  # unsupported, with its reason
+
+
+def test_other_tuned_entries_are_another_kernel() -> None:
+    """A run that is taken up again must not mix settings under one name."""
+    info = INFOS[0]
+    entry = Entry(
+        kernel=info.name,
+        architecture="x86-64-v3",
+        precision="fp32",
+        m=64,
+        n=64,
+        k=64,
+        settings={"BLOCK": 1},
+    )
+    digests = {
+        _with_entries(info, entries).digest
+        for entries in ((), (entry,), (msgspec.structs.replace(entry, settings={"BLOCK": 2}),))
+    }
+    assert len(digests) == 3
+    elsewhere = msgspec.structs.replace(entry, kernel="another")
+    assert _with_entries(info, (elsewhere,)).digest == info.digest

@@ -451,12 +451,28 @@ def test_the_compilers_report_rules_out_what_is_worse_than_the_default(
         "takes 300000 bytes of shared memory, 232448 at most",
         "compiles to vector, the default to matrix cores: as planted",
         "spills registers (4, the default 0)",
-        "compiles to crashed, the default to matrix cores: as planted",
+        "",  # a compile that had no time says nothing, and would be ruled out for ever
         "",
     )
     assert {one.target for one in asked} == {"sm_90"}
     reports[0] = reports[1]  # of a default that is over itself nothing better is known
     assert ruled_out(CASE, {"BLOCK": 0}, blocks(1), H100, timeout_s=9.0) == ("",)
+
+
+def test_a_share_that_is_spent_before_the_search_is_no_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Pruning may use it up."""
+    clock = time.monotonic
+
+    def slow(case: Case, *_: Any, **__: Any) -> tuple[str, ...]:
+        monkeypatch.setattr("time.monotonic", lambda: clock() + 1e6)
+        return ("",) * 8
+
+    monkeypatch.setattr("gemmbench.runner.tune_problem.ruled_out", slow)
+    found, records = tuned(Machine(time_us=valley), blocks(*range(8, 200, 8)), triton=True)
+    assert found.word == "unfinished"
+    assert records
 
 
 def test_without_a_report_all_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,11 +41,13 @@ class ChangedError(Exception):
 class Crew:
     """At most one worker at a time, for one request, all alike.
 
-    `setup_s` is what its `starts` took.
+    `setup_s` is what its `starts` took. A `tuning` writes tuned entries itself: elsewhere they are
+    part of what a kernel is, and must stay as they are.
     """
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, *, tuning: bool = False) -> None:
         self._request = request
+        self._tuning = tuning
         self._first: Hello | None = None
         self.worker: WorkerProcess | None = None
         self.setup_s = 0.0
@@ -60,7 +62,14 @@ class Crew:
             device = first.device.torch_device if first.device.is_gpu else "cpu"
         try:
             worker = self.worker = WorkerProcess()
-            worker.send(Open(device=device, threads=request.threads, files=request.files))
+            worker.send(
+                Open(
+                    device=device,
+                    threads=request.threads,
+                    files=request.files,
+                    tuning=self._tuning,
+                )
+            )
             message = worker.receive(START_S)
         except (WorkerDiedError, UnkillableError) as error:
             self.worker = None
@@ -90,8 +99,16 @@ class Crew:
 
     def space(self, case: Case) -> Space:
         """What may be tried of a kernel on a problem. Raises GemmbenchError, DeviceGoneError."""
-        self.present()
-        answer = self._answer(AskSpace(case=case))
+        worker = self.present()
+        try:
+            worker.send(AskSpace(case=case))
+            answer = worker.receive(self._request.timeout_s)
+        except WorkerDiedError as error:  # a user's `space` may do anything
+            self.worker = None
+            return Space(error=f"its space was asked for: {error}")
+        except UnkillableError as error:
+            self.worker = None
+            raise DeviceGoneError(str(error)) from None
         assert isinstance(answer, Space)
         return answer
 
@@ -100,7 +117,7 @@ class Crew:
         assert isinstance(answer, Answer)
         return answer.reasons
 
-    def _answer(self, question: Ask | AskSpace) -> FromWorker:
+    def _answer(self, question: Ask) -> FromWorker:
         assert self.worker is not None
         try:
             self.worker.send(question)

@@ -71,18 +71,21 @@ def tell(
     profile: Profile, kernels: Callable[[], dict[str, Kernel]], send: Callable[[FromWorker], None]
 ) -> None:
     """In the child: profile each case, and say what was seen."""
+    from gemmbench.runner.clean import CleanSlate
     from gemmbench.runner.turners import take
 
     device = profile.device
     with _profiler(device):
         pass  # on ROCm its tracer sees nothing where the GPU was used before (kineto's issue 1338)
     take(device)
+    slate = CleanSlate(gpu=device.is_gpu)
     known = kernels()
     for index, case in enumerate(profile.cases):
         send(Doing(case=index, phase="name"))
         with contextlib.suppress(Exception):
             if names := launched(known[case.kernel], case.problem, device):
                 send(Launched(case=index, names=names))
+        slate.restore()  # what one library was told must not choose the next one's kernel
         if device.is_gpu:
             import torch
 

@@ -70,6 +70,7 @@ class Open(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     device: str
     threads: int | None
     files: tuple[str, ...]
+    tuning: bool = False
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -130,7 +130,7 @@ def wanted_cases(
         # A file's kernels stand beside the ladder, unless kernels were chosen by name.
         names = [*request.names, *own] if request.names else [*(suite_kernels or known), *own]
         had = {row for name in names if name in known for row in known[name].precisions}
-        if not set(request.precisions) <= had:
+        if not request.names and not set(request.precisions) <= had:
             names = [*dict.fromkeys((*names, *known))]
         for name in names:
             if name not in known:

@@ -33,6 +33,7 @@ from gemmbench.runner.plan import (
     wanted_cases,
 )
 from gemmbench.runner.request import Request
+from gemmbench.runner.resume import finished
 from gemmbench.runner.stopping import Stop
 from gemmbench.runner.supervisor import EXAMINE_S
 from gemmbench.runner.tune_file import add, writable
@@ -83,12 +84,13 @@ class Tuner:
         self._began = time.monotonic()
         self._end_s = self._began + budget_s
         self._stop = Stop()
-        self._crew = Crew(request)
+        self._crew = Crew(request, tuning=True)
         self._attempts = Attempts(self._crew, listener, request)
         self._ledger = Ledger(self._stop, listener)
         self._examination = Examination()
         self._findings: list[Finding] = []
         self._written = False
+        self._accepted = False
         self._sitting = 0
 
     def run(self) -> TuneOutcome:
@@ -119,6 +121,7 @@ class Tuner:
             else:
                 with self._stop.held():
                     self._ledger.journal = Journal.create(Path(self._request.out), header)
+            self._accepted = True
             assert self._ledger.journal is not None
             self._listener.tunes(header, len(cases), self._ledger.journal.path)
             for finding in unsupported:
@@ -138,6 +141,7 @@ class Tuner:
             path = self._resume.path
             self._ledger.journal = Journal.resume(path)
             self._resume = read(path)  # again: only from here on can no one else write to it
+            self._ledger.take_up(filter(finished, self._resume.records))
             self._sitting = 1 + max((one.sitting for one in self._resume.records), default=-1)
 
     def _cases(
@@ -291,7 +295,7 @@ class Tuner:
         journal = self._ledger.journal
         with self._stop.held():
             try:
-                self._ledger.close(footer)
+                self._ledger.close(footer if self._accepted else None)
             finally:
                 self._crew.kill()
                 self._examination.stop()

@@ -172,10 +172,12 @@ class TuneProblem:
                 self._learn(self._trials.rule_out(self._case, out, reasons))
             batch = [one for one in batch if settings_text(one) not in reasons]
         if batch:
+            before = len(self._trials.begun(self._case, "search"))
             try:
                 found = self._measure("search", [self._incumbent, *batch], until_s=until_s)
             except SpentError:
-                self._learn(self._trials.begun(self._case, "search")[-1])
+                for group in self._trials.begun(self._case, "search")[before:]:
+                    self._learn(group)
                 raise
             self._learn(found)
             self._pace.learn(found, time.monotonic() - began)

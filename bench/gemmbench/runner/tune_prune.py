@@ -34,7 +34,12 @@ def ruled_out(
 
 
 def _why(report: Report, standard: Report) -> str:
-    """A fault counts only where the default settings are without it."""
+    """A fault counts only where the default settings are without it.
+
+    `crashed` may be a compile that had too little time: it says nothing of either.
+    """
+    if "crashed" in (report.verdict, standard.verdict):
+        return ""
     if report.is_over and not standard.is_over:
         over = next(call for call in report.calls if call.is_over)
         return f"takes {over.shared_bytes} bytes of shared memory, {over.shared_limit} at most"

@@ -12,11 +12,13 @@ BEFORE = ("start", "search", "semifinal", "final")
 """The stages before what is measured afresh."""
 
 BATCH, SEMIFINALISTS, FINALISTS = 8, 8, 3
+LEAST_AFRESH = 3
+"""Processes that measure a winner again, where a run would take fewer: they differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stages:
-    """How the turns of each stage are taken; `confirm` is how a run would."""
+    """How the turns of each stage are taken; `confirm` is how a run would, in several processes."""
 
     screen: Timing
     semifinal: Timing
@@ -30,7 +32,8 @@ class Stages:
                 quick, min_rounds=count, max_rounds=count, least_rounds=count, repeats=1
             )
 
-        return cls(screen=rounds(3), semifinal=rounds(8), final=rounds(20), confirm=confirm)
+        afresh = msgspec.structs.replace(confirm, repeats=max(LEAST_AFRESH, confirm.repeats))
+        return cls(screen=rounds(3), semifinal=rounds(8), final=rounds(20), confirm=afresh)
 
     @property
     def least_confirmed(self) -> int:

@@ -172,8 +172,8 @@ def hint(group: Group, name: str, over: Settings) -> float | None:
     Samples beside a neighbour count too. None where one of the two did not come through.
     """
     fast, slow = (
-        {turn.round: ns for turn in record.turns if (ns := _about_ns(turn))}
-        for record in (group[name], group[settings_text(over)])
+        {turn.round: ns for turn in record.turns if (ns := _about_ns(turn))} if record else {}
+        for record in (group.get(name), group.get(settings_text(over)))
     )
     return paired_ratio(slow, fast).value if slow.keys() & fast.keys() else None
 

@@ -14,7 +14,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -44,7 +44,7 @@ from gemmbench.runner.messages import (
 from gemmkernels.device import Device
 from gemmkernels.errors import GemmbenchError
 from gemmkernels.kernel import Kernel
-from gemmkernels.tuning import nearest, read_entries, shipped_file, user_file
+from gemmkernels.tuning import Entry, nearest, read_entries, shipped_file, user_file
 
 if TYPE_CHECKING:
     from gemmbench.runner.clean import CleanSlate
@@ -89,6 +89,15 @@ def _digest(files: Iterable[Path]) -> str:
     return found.hexdigest()[:16]
 
 
+def _with_entries(info: KernelInfo, entries: Sequence[Entry]) -> KernelInfo:
+    """With the kernel's tuned entries in its digest: other settings are another kernel."""
+    found = [entry for entry in entries if entry.kernel == info.name]
+    if not found:
+        return info
+    digest = hashlib.sha256(info.digest.encode() + msgspec.json.encode(found)).hexdigest()[:16]
+    return msgspec.structs.replace(info, digest=digest)
+
+
 class Worker:
     """One device and the kernels for it."""
 
@@ -122,9 +131,11 @@ class Worker:
                 )
             self.kernels[kernel.name] = kernel
         self.tidy(children=True, switches=False)
-        for tuned in (user_file(), shipped_file(device.architecture)):
-            if tuned is not None:
-                read_entries(tuned)  # a damaged one is told before anything is measured
+        files = (user_file(), shipped_file(device.architecture))
+        # A damaged file is told before anything is measured.
+        entries = [entry for path in files if path is not None for entry in read_entries(path)]
+        if not message.tuning:
+            infos = [_with_entries(info, entries) for info in infos]
         self.device = device
         self.channel.send(
             Hello(
