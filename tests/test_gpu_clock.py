@@ -5,6 +5,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -26,6 +27,7 @@ class FakeCuda:
         self.capturing: list[float] | None = None
         self.capture_fails = capture_fails
         self.elsewhere_until = 0.0  # when another stream's work will have ended
+        self.current: object = "the user's"
         fake = self
 
         class Event:
@@ -65,6 +67,7 @@ class FakeCuda:
     @contextlib.contextmanager
     def graph(self, graph: object, *, stream: object) -> Iterator[None]:
         if self.capture_fails:
+            self.current = stream  # as torch leaves it
             raise RuntimeError("operation not permitted when stream is capturing\nmore")
         self.capturing = []
         self.captures += 1
@@ -72,6 +75,12 @@ class FakeCuda:
         graph.work, self.capturing = self.capturing, None  # type: ignore[attr-defined]
         if not graph.work:  # type: ignore[attr-defined]
             warnings.warn("The CUDA Graph is empty. This usually means that ...", stacklevel=2)
+
+    def current_stream(self) -> object:
+        return self.current
+
+    def set_stream(self, stream: object) -> None:
+        self.current = stream
 
     def launch(self, seconds: float | Callable[[], float]) -> Launch:
         def run() -> None:
@@ -209,6 +218,17 @@ def test_a_capture_that_fails_falls_back_and_says_so() -> None:
         "graph capture failed, timed by stream: operation not permitted when stream is capturing"
     )
     assert clock.take_turn(subject, 0).median_ns == pytest.approx(1e5)
+    assert cuda.current == "the user's"
+
+
+def test_what_no_graph_can_hold_is_never_captured() -> None:
+    """A capture that fails leaves the process unfit for those of the kernels after it."""
+    cuda = FakeCuda()
+    clock = GpuClock(timing_of("graph"), cuda=cuda)
+    subject = clock.subject([replace(cuda.launch(1e-4), capturable=False)])
+    subject.calibrate()
+    assert (subject.mode, cuda.captures) == ("stream", 0)
+    assert subject.warning == "cannot be captured into a graph: timed by stream"
 
 
 def test_cold_launches_are_flushed_hidden_and_alone() -> None:

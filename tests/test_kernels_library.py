@@ -75,6 +75,13 @@ EIGHT: Any = {"experts": 8}
         ("torch-fast-accum", at(64, 64, 64, "fp8_e4m3", **NT), B200, "on sm_90 only, this is sm_1"),
         ("torch-fast-accum", at(64, 64, 64, "fp8_e4m3"), H200, "layout nt only"),
         ("torch-sparse", at(40, 64, 64, "fp16_sparse"), H200, "M, K divisible by 16.*m = 40"),
+        (
+            "torch",
+            at(64, 64, 64, "mxfp4", **NT),
+            replace(B200, architecture="sm_120"),
+            "needs compute capability 10.x, this is sm_120",
+        ),
+        ("torch", at(64, 64, 1040, "nvfp4", **NT), B200, "N divisible by 16 and K by 32.*k = 1040"),
         ("torch-sparse", at(64, 60, 64, "fp16_sparse"), H200, "N by 8.*n = 60"),
         ("torch-sparse", at(48, 64, 64, "int8_sparse", **NT), H200, "by 32 and N by 16: m = 48"),
         ("torch-sparse", at(64, 64, 64, "int8_sparse"), H200, "int8 in layout nt only, not nn"),

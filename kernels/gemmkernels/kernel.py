@@ -35,7 +35,9 @@ class Launch:
     `run()` writes the output and allocates nothing; one that cannot sets `returns_output` and
     returns it. `prepare()` sets the process-wide switches that `run` needs; it is called before a
     turn, a verification or a capture, never inside a timed window. `calls` are the compiled
-    launches that `run` makes, for `inspect`. Raises GemmbenchError for what a record cannot keep.
+    launches that `run` makes, for `inspect`. `capturable` is False where a CUDA graph cannot hold
+    it, as it waits for the GPU or asks for memory there: such a capture spoils the process. Raises
+    GemmbenchError for what a record cannot keep.
     """
 
     run: Callable[[], object]
@@ -46,11 +48,13 @@ class Launch:
     grid: tuple[int, ...] | None = None
     splits: int | None = None
     calls: tuple[object, ...] = ()
+    capturable: bool = True
 
     def __post_init__(self) -> None:
         _want(callable(self.run), "run", self.run, "something to call")
         _want(self.prepare is None or callable(self.prepare), "prepare", self.prepare, "a callable")
         _want(type(self.returns_output) is bool, "returns_output", self.returns_output, "a bool")
+        _want(type(self.capturable) is bool, "capturable", self.capturable, "a bool")
         _want(isinstance(self.config, Mapping), "config", self.config, "a dict")
         _want(len(self.config) <= MAX_LINE, "config", self.config, f"at most {MAX_LINE} entries")
         for name, value in self.config.items():

@@ -226,6 +226,11 @@ def _end_strays(cookie: bytes) -> None:
 
 
 def _environment(cookie: str) -> dict[str, str]:
-    """Ours, marked. A pool of compiling processes, as torch keeps one, would be ended in use."""
+    """Ours, marked. A pool of compiling processes, as torch keeps one, would be ended in use.
+
+    torch 2.7 and later take TF32 on ROCm only with a variable of hipBLASLt's; without it tf32 would
+    be fp32.
+    """
     name, _, value = cookie.partition("=")
-    return {**os.environ, "TORCHINDUCTOR_COMPILE_THREADS": "1", name: value}
+    ours = {"TORCHINDUCTOR_COMPILE_THREADS": "1", "HIPBLASLT_ALLOW_TF32": "1", name: value}
+    return {**os.environ, **ours}

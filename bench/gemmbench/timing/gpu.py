@@ -120,6 +120,9 @@ class GpuSubject:
                 self.launch_s = self._time()
             self._check_stream()
         self.per_sample = 1 if self.mode == "single" else self._wanted()
+        if self.mode == "graph" and not all(launch.capturable for launch in self.launches):
+            self.mode = "stream"
+            self.warning = "cannot be captured into a graph: timed by stream"
         if self.mode == "graph":
             self._capture()
 
@@ -155,6 +158,7 @@ class GpuSubject:
 
     def _capture(self) -> None:
         """Graphs of a sample each; twice, where the host had set the pace of the estimate."""
+        before = self.cuda.current_stream()
         try:
             for _ in range(2):
                 wanted = self._wanted()
@@ -169,6 +173,7 @@ class GpuSubject:
         except RuntimeError as error:
             self._graphs.clear()
             self._returned.clear()
+            self.cuda.set_stream(before)  # a capture that cannot end leaves its own
             self.stream.synchronize()  # raises where the device itself is lost
             self.mode = "stream"
             self.warning = f"graph capture failed, timed by stream: {str(error).splitlines()[0]}"

@@ -11,7 +11,11 @@ from gemmkernels.operands import Operands
 
 
 def bind(operands: Operands) -> Launch:
-    """It has no form with `out`. Rows of one scale each are told apart by the scales' shape."""
+    """It has no form with `out`. Rows of one scale each are told apart by the scales' shape.
+
+    Only bf16 on Hopper and Blackwell, and fp8, have kernels of their own: else torch reads the
+    offsets on the host, which no graph can hold (aten/src/ATen/native/cuda/GroupedBlas.cpp).
+    """
     functional: Any = torch.nn.functional
     a, b, ends = operands.a, operands.b, operands.offsets
     assert ends is not None
@@ -31,4 +35,10 @@ def bind(operands: Operands) -> Launch:
             offs=ends,
             output_dtype=operands.out.dtype,
         )
-    return Launch(run=run, prepare=switches_for(operands), returns_output=True)
+    own = operands.problem.precision == "bf16" and operands.device.sm in (90, 100)
+    return Launch(
+        run=run,
+        prepare=switches_for(operands),
+        returns_output=True,
+        capturable=own or operands.problem.numerics.is_fp8,
+    )

@@ -115,17 +115,24 @@ def _scaled(problem: Problem, device: Device) -> str | None:
         return f"torch has no batched {row.name} product, and batch = {problem.batch}"
     if problem.layout != "nt":
         return f"torch's scaled_mm takes layout nt only, not {problem.layout}"
-    if n % 16 or k % 16:
-        return f"torch's scaled_mm needs N and K divisible by 16: {n = }, {k = }"
+    of_k = 32 if row.bits_in == 4 else 16  # torch counts bytes, and two terms share one
+    if n % 16 or k % of_k:
+        return f"torch's scaled_mm needs N divisible by 16 and K by {of_k}: {n = }, {k = }"
     if row.arithmetic == "fp8_e5m2" and device.vendor == "nvidia":
         return "cuBLASLt multiplies no fp8_e5m2 by fp8_e5m2"
     if row.is_blockwise:
-        return _blockwise_rocm(problem) if device.vendor == "amd" else _blockwise_cuda(problem)
+        return (
+            _blockwise_rocm(problem) if device.vendor == "amd" else _blockwise_cuda(problem, device)
+        )
     return None
 
 
-def _blockwise_cuda(problem: Problem) -> str | None:
-    if problem.precision == "mxfp4" and not _built_with("USE_MSLK", "USE_FBGEMM_GENAI"):
+def _blockwise_cuda(problem: Problem, device: Device) -> str | None:
+    if problem.precision != "mxfp4":
+        return None
+    if device.sm not in range(100, 110):
+        return f"torch's mxfp4 needs compute capability 10.x, this is {device.architecture}"
+    if not _built_with("USE_MSLK", "USE_FBGEMM_GENAI"):
         return "this torch was built without MSLK or FBGEMM GenAI, which bring its mxfp4"
     return None
 

@@ -11,7 +11,10 @@ from gemmkernels.operands import Operands
 
 
 def bind(operands: Operands) -> Launch:
-    """A is compressed by `prepare`, into memory that stays where it is."""
+    """A is compressed by `prepare`, into memory that stays where it is.
+
+    torch makes a plan of cuSPARSELt's at each call and asks for its workspace: no graph holds that.
+    """
     a, b, out = operands.a, operands.b, operands.out
     compressed = torch._cslt_compress(a)
     out_dtype = out.dtype if a.dtype == torch.int8 else None
@@ -20,6 +23,7 @@ def bind(operands: Operands) -> Launch:
         run=partial(torch._cslt_sparse_mm, compressed, b, out_dtype=out_dtype),
         prepare=partial(_prepare, switches, a, compressed),
         returns_output=True,
+        capturable=False,
     )
 
 
