@@ -32,7 +32,8 @@ def code_block(language: str, mark: str) -> str:
 
 
 def test_the_readmes_kernel_and_suite_run_and_are_shown(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(code_block("python", "KERNEL = Kernel"))
+    kernel = code_block("python", "from gemmkernels import Kernel, Launch")
+    (tmp_path / "mine.py").write_text(kernel)
     suite = code_block("toml", 'name = "mine"').replace("4096", "64").replace("11008", "48")
     (tmp_path / "mine.toml").write_text(suite)
     done = call(
@@ -60,7 +61,7 @@ def test_the_readmes_kernel_and_suite_run_and_are_shown(tmp_path: Path) -> None:
     assert shown.returncode == 0
     assert "mine" in shown.stdout
     rows = json.loads(call("show", str(run), "--format", "json").stdout)
-    assert len(rows) == len(df) == 6
+    assert len(rows) == len(df) == 12
     assert call("show", str(run), "--format", "csv").stdout.startswith("run_id,")
     assert "|" in call("show", str(run), "--format", "markdown").stdout
     sweep = call("plot", str(run), "--kind", "sweep")
