@@ -28,7 +28,8 @@ class Device:
     """One device as torch sees it; holds nothing that identifies the machine's owner.
 
     `architecture` is `sm_90`, `gfx942`, or for a CPU `x86-64-v4+amx`. Sizes are in bytes; `None`
-    is "not known". `units` are SMs, CUs, or the cores that a run uses.
+    is "not known". `units` are SMs, CUs, or the cores that a run uses. `power_limit_w` is the limit
+    in force as the run began.
     """
 
     kind: Literal["cpu", "gpu"]
@@ -44,6 +45,7 @@ class Device:
     features: tuple[str, ...] = ()
     partition: str | None = None
     pci_id: str | None = None
+    power_limit_w: float | None = None
 
     @property
     def is_gpu(self) -> bool:

@@ -16,7 +16,7 @@ CASE = ("run_id", "group", "kernel", "precision", "modes")
 """What a case is, apart from its repeat."""
 
 _WORST_STATUS = ("wrong", "failed", "timeout", "ok", "interrupted", "unsupported")
-_WORST_VERDICT = ("throttled", "contended", "drifting", "noisy", "converged")
+_WORST_VERDICT = ("throttled", "contended", "drifting", "noisy", "imported", "converged")
 _PER_REPEAT = ("repeat", "turn_us", "anchor_us", "anchor_us_low", "anchor_us_high", "anchor_error")
 
 
@@ -59,10 +59,10 @@ def _overwrite(out: "pd.DataFrame", df: "pd.DataFrame", numbers: "np.ndarray") -
 _NAMES = """
 status reason n_samples n_rounds time_us time_us_low time_us_high verdict power_limited tflops
 tflops_low tflops_high gbps pct_peak clock_mhz power_w tflops_per_w error impossible n_repeats
-of_repeats spread_pct warnings sparse_tflops pct_sparse_peak
+of_repeats spread_pct warnings sparse_tflops pct_sparse_peak pct_roof
 """
 _POOLED = tuple(_NAMES.split())
-_SOURCE = ("target", "intensity", "peak_tflops", "sparse_peak_tflops")
+_SOURCE = ("target", "intensity", "peak_tflops", "sparse_peak_tflops", "roof_tflops")
 
 
 def _pool(rows: dict[str, list[object]]) -> dict[str, object]:
@@ -133,6 +133,7 @@ def _pool(rows: dict[str, list[object]]) -> dict[str, object]:
         "pct_peak": 100 * tflops / peak,
         "sparse_tflops": sparse,
         "pct_sparse_peak": 100 * sparse / _numbers(rows["sparse_peak_tflops"])[0],
+        "pct_roof": 100 * tflops / _numbers(rows["roof_tflops"])[0],
         "clock_mhz": _middle(of("clock_mhz")),
         "power_w": power,
         "tflops_per_w": tflops / power if power > 0 else math.nan,

@@ -175,6 +175,14 @@ def _check(spec: Spec, file: str, known: set[str]) -> None:
             )
 
 
+def restore(sheet: Mapping[str, object]) -> Spec | None:
+    """The sheet that a run's header holds, of a device that a user added; None if it is damaged."""
+    try:
+        return msgspec.convert(sheet, Spec)
+    except msgspec.ValidationError:
+        return None
+
+
 @lru_cache(maxsize=1)
 def sources() -> Mapping[str, Source]:
     """Every source that the table cites, by its id."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gemmbench.records.code import code_of
 from gemmbench.records.reader import Run, Source, read_many, without_collector
+from gemmbench.records.roofs import with_roofs
 from gemmbench.records.schema import Header, Record, SelfTest
 from gemmbench.timing.statistics import Estimate, estimate, paired_ratio
 from gemmbench.timing.turn import Turn
@@ -37,7 +38,7 @@ _MORE = """
 file started version software preset target unsettled base modes experts splits n_rounds turn_us
 peak_unit impossible warnings beside anchor_us anchor_us_low anchor_us_high anchor_error
 sparse_tflops sparse_peak_tflops pct_sparse_peak ran_on instructions registers spills
-launched
+launched roof_tflops pct_roof roof_void tool synthetic
 """
 MORE_COLUMNS = tuple(_MORE.split())
 """What follows them. `software` is "name=version; …", `modes` "name=value; …"; `turn_us` maps a
@@ -48,12 +49,15 @@ cores; `warnings` is what was noticed of the kernel, "…; …". `ran_on` is wha
 multiplies with (matrix cores, vector, emulated), `instructions` its matrix instructions,
 `registers` and `spills` as the compiler left them. A 2:4 sparse precision has its rate,
 counted as if it were dense, and its peak in the last three columns, and none in those of dense
-ones. `launched` is the kernels that a library launched, "…; …"."""
+ones. `launched` is the kernels that a library launched, "…; …". `roof_tflops` is what the device's
+own units were measured to reach, and `roof_void` that a verified kernel beat it: then it is none.
+`tool` is who measured an imported row, and empty for gemmbench's own; `synthetic` ones were never
+measured."""
 
 _FLOATS = """
 time_us time_us_low time_us_high tflops tflops_low tflops_high gbps intensity peak_tflops
 pct_peak clock_mhz power_w tflops_per_w error target anchor_us anchor_us_low anchor_us_high
-anchor_error sparse_tflops sparse_peak_tflops pct_sparse_peak registers spills
+anchor_error sparse_tflops sparse_peak_tflops pct_sparse_peak registers spills roof_tflops pct_roof
 """
 IMPOSSIBLE = 1.02
 SITTING = 1_000_000
@@ -89,7 +93,7 @@ def frame(runs: Sequence[Run]) -> "pd.DataFrame":
     with without_collector():
         rows = [row for run in runs for row in _rows(run)]
     table = pd.DataFrame.from_records(rows, columns=[*COLUMNS, *MORE_COLUMNS])
-    return table.astype(
+    table = table.astype(
         {
             **dict.fromkeys(("repeat", "batch", "experts", "m", "n", "k"), "int64"),
             **dict.fromkeys(("n_samples", "n_rounds"), "int64"),
@@ -97,8 +101,10 @@ def frame(runs: Sequence[Run]) -> "pd.DataFrame":
             **dict.fromkeys(_FLOATS.split(), "float64"),
             "power_limited": "boolean",
             **dict.fromkeys(("unsettled", "base", "impossible", "beside"), "bool"),
+            **dict.fromkeys(("roof_void", "synthetic"), "bool"),
         }
     )
+    return with_roofs(table, runs)
 
 
 def _rows(run: Run) -> Iterable[tuple[object, ...]]:
@@ -122,6 +128,8 @@ def _rows(run: Run) -> Iterable[tuple[object, ...]]:
             verdict(measured, target=method.target, limits_ns=_limits(record)) if measured else None
         )
         time = estimate(list(turns.values())) if measured else _NOTHING
+        if measured and header.tool:
+            word = "imported"
         if word == "contended":
             time = Estimate(time.value, _NAN, _NAN, time.n)
         flop, least_bytes, intensity = problem or (_NAN, _NAN, _NAN)
@@ -202,6 +210,11 @@ def _rows(run: Run) -> Iterable[tuple[object, ...]]:
             code.registers,
             code.spills,
             launched.get(record.case.partition("/")[2], ""),
+            _NAN,
+            _NAN,
+            False,
+            header.tool,
+            header.synthetic,
         )
 
 
@@ -276,7 +289,10 @@ def _spec(header: Header) -> "Spec | None":
     """The datasheet that the run names, of a partition its share; None where that is unsure."""
     if header.device_id is None:
         return None
-    from gemmbench.devices.spec import by_id, match
+    from gemmbench.devices.spec import by_id, match, restore
+
+    if header.sheet is not None:
+        return restore(header.sheet)
 
     found = match(header.device)
     if found is not None and found.id == header.device_id:

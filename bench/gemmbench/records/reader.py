@@ -12,7 +12,16 @@ from typing import BinaryIO
 
 import msgspec
 
-from gemmbench.records.schema import FORMAT, Footer, Header, Launched, Line, Record, SelfTest
+from gemmbench.records.schema import (
+    FORMAT,
+    Footer,
+    Header,
+    Launched,
+    Line,
+    Record,
+    Roof,
+    SelfTest,
+)
 from gemmkernels.errors import GemmbenchError
 
 MAX_LINE_BYTES = 64 * 2**20
@@ -20,7 +29,7 @@ Source = str | os.PathLike[str]
 
 _DECODER = msgspec.json.Decoder(Line)
 _BAD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-_KNOWN = ("run", "record", "selftest", "launched", "end")
+_KNOWN = ("run", "record", "selftest", "roof", "launched", "end")
 _BEGINNING = b'{"type":"run"'
 
 
@@ -44,6 +53,7 @@ class Run:
     header: Header
     records: tuple[Record, ...]
     selftests: tuple[SelfTest, ...] = ()
+    roofs: tuple[Roof, ...] = ()
     launched: tuple[Launched, ...] = ()
     footer: Footer | None = None
     warnings: tuple[str, ...] = ()
@@ -69,6 +79,7 @@ def read(path: Source) -> Run:
     loss = _Loss()
     records: dict[str, Record] = {}
     selftests: dict[int, SelfTest] = {}
+    roofs: dict[tuple[str, str, int], Roof] = {}
     launched: dict[str, Launched] = {}
     footer = None
     with _opened(path) as stream, without_collector():
@@ -81,6 +92,8 @@ def read(path: Source) -> Run:
                 records[line.case] = line
             elif isinstance(line, SelfTest):
                 selftests[line.repeat] = line
+            elif isinstance(line, Roof):
+                roofs[line.name, line.precision, line.repeat] = line
             elif isinstance(line, Launched):
                 launched[line.case] = line
             elif isinstance(line, Footer):
@@ -101,6 +114,7 @@ def read(path: Source) -> Run:
         header=header,
         records=tuple(records.values()),
         selftests=tuple(selftests.values()),
+        roofs=tuple(roofs.values()),
         launched=tuple(launched.values()),
         footer=footer,
         warnings=loss.warnings(),
@@ -264,7 +278,7 @@ def _decode(text: _Text, loss: _Loss) -> Line | None:
         else:
             loss.damaged.append((text, str(error).partition("\n")[0][:120]))
         return None
-    if isinstance(line, Record) and any(
+    if isinstance(line, Record | Roof) and any(
         turn.median_ns is not None and turn.median_ns <= 0 for turn in line.turns
     ):
         loss.damaged.append((text, "a turn of no time"))

@@ -34,7 +34,9 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag="run", tag_field="ty
 
     A planned case is `repeat/group/kernel/precision`, as `Record.case` spells it. `doctor` is why
     figures from this machine should not be published, one text a fault. A `tuning` run compares
-    settings of one kernel, and plans as it goes.
+    settings of one kernel, and plans as it goes; a `probing` one holds roofs only. `sheet` is the
+    spec sheet of a device that a user added. `tool` is who measured, where it was not gemmbench: an
+    imported run. A `synthetic` run was never measured at all.
     """
 
     run_id: str
@@ -55,6 +57,10 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag="run", tag_field="ty
     left_out: tuple[str, ...] = ()
     doctor: tuple[str, ...] = ()
     tuning: bool = False
+    probing: bool = False
+    sheet: dict[str, object] | None = None
+    tool: str = ""
+    synthetic: bool = False
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,6 +140,26 @@ class SelfTest(msgspec.Struct, frozen=True, kw_only=True, tag="selftest", tag_fi
     more: tuple[Turn, ...]
 
 
+class Roof(msgspec.Struct, frozen=True, kw_only=True, tag="roof", tag_field="type"):
+    """What a probe found the device itself to hold, in one repeat.
+
+    `name` is copy or cache (bytes read and written, GB/s), matrix or vector (FLOP without loads,
+    TFLOP/s), or launch-graph, launch-stream, launch-loop (an empty launch, µs). `work` is the bytes
+    or FLOP of a launch; `unit` what the rate or the time is told in.
+    """
+
+    repeat: Count
+    name: str
+    unit: Literal["GB/s", "TFLOP/s", "us"]
+    precision: str = ""
+    work: Annotated[float, msgspec.Meta(ge=0, le=1e30)] = 0.0
+    status: Status = "ok"
+    reason: str = ""
+    turns: tuple[Turn, ...] = ()
+    config: dict[str, int | float | str | bool | None] = {}
+    limits: dict[str, float | None] = {}
+
+
 class Launched(msgspec.Struct, frozen=True, kw_only=True, tag="launched", tag_field="type"):
     """Which kernels the library launched for a case, in all repeats; seen after all timing."""
 
@@ -160,4 +186,4 @@ class Footer(msgspec.Struct, frozen=True, kw_only=True, tag="end", tag_field="ty
     interrupted: bool = False
 
 
-Line = Header | Record | SelfTest | Launched | Footer
+Line = Header | Record | SelfTest | Roof | Launched | Footer

@@ -6,7 +6,8 @@ from typing import Literal
 from gemmbench.timing.statistics import LEAST_ROUNDS, drifts, estimate
 from gemmbench.timing.turn import Turn
 
-Verdict = Literal["converged", "noisy", "drifting", "throttled", "contended"]
+Verdict = Literal["converged", "noisy", "drifting", "throttled", "contended", "imported"]
+"""`imported` is said of what another tool measured: nothing here judged it."""
 
 THROTTLING = ("thermal", "hw_slowdown", "power_brake")
 """Limit reasons that are faults. `power` is not one: a large GPU lives at its power limit."""

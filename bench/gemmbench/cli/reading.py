@@ -1,0 +1,87 @@
+"""`show`, `plot` and `export`: what is made of runs."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gemmbench.cli.app import app, carry_out
+from gemmbench.cli.options import RUNS, form_option
+
+if TYPE_CHECKING:
+    pass
+
+
+@app.command(epilog="Example: gemmbench show results/local --format markdown")
+@RUNS
+@form_option("table", "markdown", "csv", "json")
+@click.option("--unsupported", is_flag=True, help="Also what could not be done, and why.")
+@click.option("--launched", is_flag=True, help="Instead, which kernels the libraries launched.")
+def show(runs: tuple[str, ...], form: str, unsupported: bool, launched: bool) -> None:
+    """Show every record of one or more runs: files, folders or patterns."""
+
+    def work() -> int:
+        from gemmbench.analysis.speedup import ladder
+        from gemmbench.records.frame import load
+        from gemmbench.show.results import results
+        from gemmbench.show.tables import check_format, echo, plain
+
+        chosen = check_format(form)
+        df = load(runs)
+        if chosen in ("csv", "json"):
+            sys.stdout.write(plain(df, chosen))
+        elif launched:
+            from gemmbench.show.launched import launched as table
+
+            echo(table(df), form=chosen)
+        else:
+            echo(results(ladder(df), unsupported=unsupported), form=chosen)
+        return 0
+
+    carry_out(work)
+
+
+@app.command(epilog="Example: gemmbench plot results/local/*.jsonl --kind sweep")
+@RUNS
+@click.option("--kind", default="ladder", metavar="KIND", help="ladder, sweep, compare. [ladder]")
+@click.option("--out", metavar="STEM", help="Path without ending. [beside the run]")
+def plot(runs: tuple[str, ...], kind: str, out: str | None) -> None:
+    """Draw runs as PNG and SVG: `ladder` and `sweep` one by one, `compare` two of them."""
+
+    def work() -> int:
+        from gemmbench.show.pictures import draw
+        from gemmbench.show.text import printable
+
+        for path in draw(runs, kind=kind, out=Path(out) if out else None):
+            click.echo(printable(path))
+        return 0
+
+    carry_out(work)
+
+
+@app.command(epilog="Example: gemmbench export --format pytest-benchmark RUN.jsonl -o bench.json")
+@click.argument("run", metavar="RUN")
+@click.option(
+    *("--format", "-f", "form"),
+    default="pytest-benchmark",
+    metavar="FORM",
+    help="[pytest-benchmark]",
+)
+@click.option("--out", "-o", metavar="FILE", help="[standard output]")
+def export(run: str, form: str, out: str | None) -> None:
+    """Write a run as what pytest-benchmark, github-action-benchmark and Bencher read."""
+
+    def work() -> int:
+        from gemmbench.show.exported import export, save
+
+        found = export(run, form=form)
+        if out:
+            save(found.text, Path(out))
+        else:
+            sys.stdout.write(found.text)
+        if found.left_out:
+            click.echo(f"gemmbench: left out: {found.left_out}", err=True)
+        return 0
+
+    carry_out(work)
