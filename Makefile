@@ -6,10 +6,10 @@ DEVICE ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: bench test check report instructions clean warn
+.PHONY: bench test check report instructions evidence clean warn
 
 bench: warn $(VENV)/.ready
-	$(BIN)/gemmbench run --suite quick --device $(DEVICE)
+	$(BIN)/gemmbench run --suite quick --roofs --device $(DEVICE)
 
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
@@ -25,6 +25,10 @@ report: $(VENV)/.ready
 instructions: $(VENV)/.ready
 	$(BIN)/gemmbench inspect --format markdown > docs/instructions.md.new
 	mv docs/instructions.md.new docs/instructions.md
+
+evidence: $(VENV)/.ready
+	$(BIN)/python -m gemmbench.runner.evidence > evidence.new
+	mv evidence.new bench/gemmbench/records/evidence.json
 
 clean:
 	rm -rf $(VENV) build dist

@@ -74,7 +74,7 @@ def feed_run(data: bytes, folder: Path) -> None:
     from gemmbench.records.frame import load
     from gemmbench.runner.request import Request
     from gemmbench.runner.resume import of_run
-    from gemmbench.show import launched, results
+    from gemmbench.show import comparison, launched, results
     from gemmbench.show.tables import plain, to_markdown, to_text
 
     path = folder / "run.jsonl"
@@ -89,7 +89,7 @@ def feed_run(data: bytes, folder: Path) -> None:
         check_text(plain(df, "json"))
         check_text(plain(df, "csv"))
         try:
-            for table in results.comparison(compare(df, df)):
+            for table in comparison.comparison(compare(df, df)):
                 check_text(to_text(table))
         except GemmbenchError as error:
             check_error(error)

@@ -5,8 +5,9 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -18,6 +19,7 @@ from gemmbench.records.schema import (
     Line,
     Method,
     Record,
+    Roof,
     SelfTest,
     Status,
 )
@@ -127,6 +129,25 @@ def turns(
         return turn(number, value, samples=kept)
 
     return tuple(one(number) for number in range(rounds))
+
+
+def roof(
+    name: str,
+    value: float,
+    unit: Literal["GB/s", "TFLOP/s", "us"],
+    *,
+    precision: str = "",
+    clock_mhz: float | None = None,
+    noise: float = 0.0,
+    repeat: int = 0,
+) -> Roof:
+    """A probe's line that reads as `value`."""
+    work = 0.0 if unit == "us" else 1e12
+    time_us = value if unit == "us" else work / value / {"GB/s": 1e3, "TFLOP/s": 1e6}[unit]
+    took = (replace(one, clock_mhz=clock_mhz) for one in turns(time_us, noise=noise, seed=repeat))
+    return Roof(
+        repeat=repeat, name=name, unit=unit, precision=precision, work=work, turns=tuple(took)
+    )
 
 
 def record(

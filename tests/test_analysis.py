@@ -85,6 +85,14 @@ def test_contended_repeats_are_left_out_while_most_are_not(tmp_path: Path) -> No
     assert math.isnan(few.time_us_low)
 
 
+def test_a_repeat_without_turns_counts_for_nothing(tmp_path: Path) -> None:
+    records = [record(repeat=r, took=turns(100.0) if r else ()) for r in range(3)]
+    (row,) = rows_of(pooled(frame(tmp_path, *records)))
+    assert (row.n_repeats, row.verdict) == (2, "converged")
+    (row,) = rows_of(pooled(frame(tmp_path, record(), record(repeat=1))))
+    assert math.isnan(row.time_us)
+
+
 def test_pooling_knows_cases_apart(tmp_path: Path) -> None:
     table = frame(
         tmp_path,

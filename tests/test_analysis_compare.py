@@ -73,20 +73,20 @@ def test_many_noisy_rows_cry_no_wolf(tmp_path: Path) -> None:
     sizes = range(100, 140)
     a = made(tmp_path / "a.jsonl", wobble(5, 3.0), sizes=sizes)
     b = made(tmp_path / "b.jsonl", wobble(6, 3.0), sizes=sizes)
-    found = compare(a, b)
+    found = compare(a, b, delta=0.02)
     assert found.count("faster") + found.count("slower") == 0
     assert sum("by chance" in row.why for row in found.rows) > 3
 
 
 def test_dataframes_and_paths_are_one(tmp_path: Path) -> None:
     a = made(tmp_path / "a.jsonl", wobble(1, 0.5))
-    assert repr(compare(a, str(a))) == repr(compare(load(a), [a]))
+    assert repr(compare(a, str(a)).rows) == repr(compare(load(a), [a]).rows)
 
 
 def test_geomeans_are_over_repeats(tmp_path: Path) -> None:
     a = made(tmp_path / "a.jsonl", wobble(1, 0.5))
     b = made(tmp_path / "b.jsonl", wobble(2, 0.5, 1.2, "library"))
-    found = compare(a, b).geomeans
+    found = compare(a, b, delta=0.02).geomeans
     assert [(one.precision, one.rows) for one in found] == [("fp32", 8), ("bf16", 8)]
     for one in found:
         assert one.ratio == pytest.approx(1.2 ** (1 / 4), rel=0.01)
@@ -148,7 +148,18 @@ def test_contended_rows_are_unsure(tmp_path: Path) -> None:
     mixed = [record("fast", repeat=r, took=loud) for r in (1, 2)]
     a = write(tmp_path / "a.jsonl", [header(), record("fast", took=turns(200.0)), *mixed])
     (row,) = compare(a, b).rows
-    assert (row.verdict, row.why) == ("unsure", "contended")
+    assert (row.verdict, row.why) == ("unsure", "a is contended")
+
+
+def test_a_case_that_was_wrong_once_is_unsure(tmp_path: Path) -> None:
+    lines = [record(repeat=r, took=turns(100.0, seed=r)) for r in range(3)]
+    a = write(tmp_path / "a.jsonl", [header(), *lines])
+    for status in ("wrong", "failed", "timeout", "interrupted"):
+        bad = record(repeat=3, status=status)
+        b = write(tmp_path / "b.jsonl", [header(), *lines, bad])
+        (row,) = compare(a, b).rows
+        told = ("same", "") if status == "interrupted" else ("unsure", f"b is {status} in a repeat")
+        assert (row.verdict, row.why) == told
 
 
 def test_devices_are_compared_and_their_differences_told(tmp_path: Path) -> None:
@@ -167,15 +178,15 @@ def test_devices_are_compared_and_their_differences_told(tmp_path: Path) -> None
     )
     found = compare(a, b)
     assert found.machine == "another"
-    assert (found.device_a, found.device_b) == (H100.name, MI300X.name)
+    assert (found.a.device, found.b.device) == (H100.name, MI300X.name)
     told = {one.what: (one.a, one.b) for one in found.differs}
     assert told["cuda"] == ("13.0", "")
     assert told["launch"] == ("graph", "stream")
     assert "torch" not in told
     row = next(row for row in found.rows if row.name == "library" and row.precision == "bf16")
     assert row.verdict == "faster"
-    assert 0 < row.pct_peak_a < 100
-    assert row.pct_peak_b > 0
+    assert 0 < row.pct_peak.a < 100
+    assert row.pct_peak.b > 0
     by_tier = compare(a, b, by="tier")
     assert {row.name for row in by_tier.rows} == {"naive", "tiled", "matrix-core", "library"}
 

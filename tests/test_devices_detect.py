@@ -116,6 +116,13 @@ def test_an_nvidia_gpu(machine: Machine, tmp_path: Path) -> None:
     assert found.features == ()
 
 
+def test_an_amd_gpu_without_a_sheet_has_its_chips_cache(machine: Machine, tmp_path: Path) -> None:
+    machine({**MI300X, "name": "AMD Instinct MI308X", "multi_processor_count": 80}, hip="6.4")
+    found = detect("cuda", root=tmp_path)
+    assert found.slug == "amd-instinct-mi308x"
+    assert found.llc_bytes == 256 * 2**20
+
+
 def test_an_amd_gpu_takes_its_cache_from_the_datasheet(machine: Machine, tmp_path: Path) -> None:
     machine(MI300X, hip="6.4")
     found = detect("cuda", root=tmp_path)
@@ -135,7 +142,7 @@ def test_a_cpx_partition_is_known_by_its_units(machine: Machine, tmp_path: Path)
 
 def test_a_mig_slice(machine: Machine, tmp_path: Path) -> None:
     name = "NVIDIA H100 80GB HBM3 MIG 1g.10gb"
-    machine({**H200, "name": name, "multi_processor_count": 16})
+    machine({**H200, "name": name, "multi_processor_count": 16, "total_memory": 10_200_547_328})
     found = detect(root=tmp_path)
     assert (found.partition, found.slug) == ("MIG 1g.10gb", "h100-sxm5-mig-1g-10gb")
 

@@ -27,8 +27,16 @@ def test_the_datasheet_is_this_devices() -> None:
     assert found.slug.startswith(spec.id)
     assert found.architecture == spec.architecture
     assert found.units == spec.units
-    if spec.partition is None:
+    if spec.partition is None and spec.memory_gb is not None:
         assert found.memory_bytes == pytest.approx(spec.memory_gb * 1e9, rel=0.1)
+
+
+def test_the_power_limit_is_no_higher_than_the_board_takes() -> None:
+    found = detect("auto")
+    spec = match(found)
+    if found.partition is not None or found.power_limit_w is None:
+        pytest.skip("the driver shows no limit of this GPU")
+    assert 10 < found.power_limit_w <= (spec.tdp_w * 1.1 if spec and spec.tdp_w else 3_000)
 
 
 def test_the_telemetry_can_name_it() -> None:

@@ -219,7 +219,7 @@ def test_no_name_escapes_into_a_terminal_or_breaks_a_table(tmp_path: Path) -> No
     assert "=cmd|' /C calc'!A0" in kernels
     listed = json.loads(call("show", "a.jsonl", "-f", "json", cwd=tmp_path)[0])
     assert [row["kernel"] for row in listed] == kernels
-    for form in ("table", "markdown"):
+    for form in ("table", "markdown", "csv", "json"):
         call("compare", "a.jsonl", "b.jsonl", "-f", form, cwd=tmp_path)
 
 

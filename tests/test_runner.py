@@ -88,7 +88,7 @@ def test_a_run_is_whole(tmp_path: Path) -> None:
         assert record.check.checks >= 4
         assert record.sets is not None
         assert record.sets > 2  # they rotate through memory
-        assert 10 <= sum(len(turn.samples_ns or ()) for turn in record.turns) <= 200
+        assert 0 < sum(len(turn.samples_ns or ()) for turn in record.turns) <= 200
     groups = {record.group for record in run.records}
     assert groups == {"32x48x64-nn", "40x40x40-nn"}
     assert len(run.selftests) == 1

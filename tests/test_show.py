@@ -18,7 +18,8 @@ from gemmbench.analysis.speedup import ladder
 from gemmbench.analysis.summary import best
 from gemmbench.records.frame import COLUMNS, load
 from gemmbench.records.schema import Record
-from gemmbench.show.results import comparison, results, summary
+from gemmbench.show.comparison import comparison
+from gemmbench.show.results import results, summary
 from gemmbench.show.tables import Table, echo, listing, plain, to_markdown, to_text
 from gemmbench.show.text import digits, duration, half_width, printable
 from gemmkernels.errors import GemmbenchError
@@ -92,7 +93,7 @@ def test_the_summary_names_unit_and_base(tmp_path: Path) -> None:
 def test_a_comparison_as_tables(tmp_path: Path) -> None:
     a = ladder_run(tmp_path / "a.jsonl", device=H100, method=method(launch="graph"))
     b = ladder_run(tmp_path / "b.jsonl", device=MI300X, speed=lambda *_: 2.0)
-    main, means, differs = comparison(compare(a, b))
+    main, _, means, differs = comparison(compare(a, b))
     assert "a: NVIDIA H100 80GB HBM3 (a.jsonl), b: AMD Instinct MI300X (b.jsonl)" in main.title
     row = dict(zip(main.columns, main.rows[0], strict=True))
     assert row["b / a"] == "2.00×"

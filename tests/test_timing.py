@@ -14,11 +14,11 @@ from scipy.stats import quantile_test
 
 import gemmbench
 from gemmbench.timing.contention import LostTime
+from gemmbench.timing.drift import drifts
 from gemmbench.timing.host import LONGEST_TURN, HostSubject, HostTiming, take_turn
 from gemmbench.timing.method import operand_sets, timing
 from gemmbench.timing.rounds import is_look, rounds
 from gemmbench.timing.statistics import (
-    drifts,
     estimate,
     estimate_over_repeats,
     paired_ratio,

@@ -1,4 +1,4 @@
-"""Every right kernel of ours passes verification on 20 seeds: on the CPU, and interpreted."""
+"""Every right kernel of ours passes verification on 20 seeds on the CPU, and on 5 interpreted."""
 
 import json
 import os
@@ -15,12 +15,12 @@ from gemmkernels.ladder import LADDER
 from gemmkernels.operands import allocate
 from gemmkernels.problem import Problem
 
-SEEDS = range(20)
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+SEEDS = range(5 if INTERPRETED else 20)  # interpreted, a kernel takes a second a seed
 
 
 def verify(kernel: str, precision: str, *, shape: tuple[int, int, int], layout: str) -> float:
-    """The largest error of 20 seeds, as a multiple of the bound; raises WrongError."""
+    """The largest error of the seeds, as a multiple of the bound; raises WrongError."""
     m, n, k = shape
     problem = Problem(m=m, n=n, k=k, precision=precision, layout=layout)
     (operands,) = allocate(problem, detect("cpu"))

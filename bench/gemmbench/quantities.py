@@ -1,4 +1,4 @@
-"""Durations and percentages as users write them."""
+"""Durations, percentages and amounts as users write them."""
 
 import math
 import re
@@ -6,6 +6,7 @@ import re
 from gemmkernels.errors import GemmbenchError
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_SCALES = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
 
 
 def parse_duration(option: str, text: str | None) -> float | None:
@@ -27,4 +28,32 @@ def parse_percent(option: str, text: str | None) -> float | None:
     share = float(found.group(1)) / 100 if found else math.nan
     if not 0 < share < 1:
         raise GemmbenchError(f"{option} {text[:40]!r} is no percentage between 0 and 100: write 1%")
+    return share
+
+
+def parse_amount(option: str, text: str | None) -> float | None:
+    """7e10 of "70e9", "70B" or "0.07T": positive and finite; raises GemmbenchError, naming it."""
+    if text is None:
+        return None
+    found = re.fullmatch(
+        r"\s*(\d{1,15}(?:\.\d{1,15})?(?:[eE][+-]?\d{1,2})?)\s*([kKMbBgGtT]?)\s*", text
+    )
+    value = float(found.group(1)) * _SCALES[found.group(2).upper()] if found else 0.0
+    if not 0 < value < 1e40:
+        raise GemmbenchError(
+            f"{option} {text[:40]!r} is no number above zero: write 2.5, 70e9, 70B or 1.4T"
+        )
+    return value
+
+
+def parse_share(option: str, text: str | None) -> float | None:
+    """0.4 of "0.4" or "40%", above 0 and at most 1; raises GemmbenchError, naming the option."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"\s*(\d{1,3}(?:\.\d{1,9})?)\s*(%?)\s*", text)
+    share = float(found.group(1)) / (100 if found.group(2) else 1) if found else math.nan
+    if not 0 < share <= 1:
+        raise GemmbenchError(
+            f"{option} {text[:40]!r} is no share above 0 and at most 1: write 0.4 or 40%"
+        )
     return share

@@ -1,5 +1,6 @@
 """A user's small file, read whole: never more than it may hold, and never from a device."""
 
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -11,6 +12,21 @@ _DEEP_KEY = re.compile(
     r"""(?<![\w"'\\-])(?:(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){8}"""
 )
 """tomllib takes a.a.a… in quadratic time: 50,000 dots took 42 s. Ours need one."""
+
+
+def config_file(variable: str, name: str) -> Path | None:
+    """The user's own file of that name, which need not be there; None where there can be none.
+
+    An environment variable names it; set but empty there is none.
+    """
+    named = os.environ.get(variable)
+    if named is not None:
+        return Path(named) if named else None
+    try:
+        home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    except RuntimeError:  # a user without a home
+        return None
+    return Path(home) / "gemmbench" / name
 
 
 def small_file(path: Path, *, expected: str, remedy: str = "") -> bytes:

@@ -4,7 +4,6 @@
 """
 
 import math
-import os
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +15,7 @@ from gemmkernels.device import Device
 from gemmkernels.errors import GemmbenchError
 from gemmkernels.precision import precision
 from gemmkernels.problem import MAX_DIMENSION, Problem, check_layout, shape_text
-from gemmkernels.smallfile import plainly, small_file, toml_table
+from gemmkernels.smallfile import config_file, plainly, small_file, toml_table
 
 VARIABLE = "GEMMBENCH_TUNED"
 """Names the user's file; set but empty there is none."""
@@ -79,14 +78,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 def user_file() -> Path | None:
     """The user's own file, which need not be there; None where there can be none."""
-    named = os.environ.get(VARIABLE)
-    if named is not None:
-        return Path(named) if named else None
-    try:
-        home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    except RuntimeError:  # a user without a home
-        return None
-    return Path(home) / "gemmbench" / "tuned.toml"
+    return config_file(VARIABLE, "tuned.toml")
 
 
 def shipped_file(architecture: str) -> Path:

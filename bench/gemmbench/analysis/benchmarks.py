@@ -16,7 +16,7 @@ _COLUMNS = """
 device device_id arch kernel tier backend precision encoding label layout batch experts m n k
 threads data cache launch preset unsettled modes verdict power_limited time_us time_us_low
 time_us_high tflops tflops_low tflops_high gbps peak_tflops pct_peak peak_unit impossible
-clock_mhz power_w n_samples error
+roof_tflops pct_roof clock_mhz power_w n_samples error
 """
 COLUMNS = tuple(_COLUMNS.split())
 

@@ -1,32 +1,45 @@
 """Two measurements of the same problems: what is faster, what is the same, what is unsure."""
 
+import filecmp
 import math
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from statistics import median
 from typing import TYPE_CHECKING, get_args
 
-from gemmbench.analysis.comparison import By, Comparison, Differs, Machine
-from gemmbench.analysis.judge import Judge, difference, overlap
-from gemmbench.analysis.sides import Key, Side, check_method, over_base, side
+from gemmbench.analysis.cases import Key
+from gemmbench.analysis.comparison import By, Compared, Comparison, Differs, Machine, Shift
+from gemmbench.analysis.judge import Judge, overlap
+from gemmbench.analysis.method import MACHINE, alternated, check_side, unlike
+from gemmbench.analysis.sides import Side, over_base, side
 from gemmbench.records.frame import load
-from gemmbench.records.reader import Source
+from gemmbench.records.reader import Source, paths_of, without_collector
 from gemmbench.timing.statistics import Estimate
+from gemmbench.timing.welch import ratio_of_sides
 from gemmkernels.errors import GemmbenchError, UnknownNameError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
 DELTA = 0.02
+DELTA_APART = 0.05
+"""For runs that did not alternate: between two sittings all times moved by 1-4% with nothing
+changed, and by more now and then."""
+
 ANCHOR_P = 0.01
 _UNKNOWN = Estimate(math.nan, math.nan, math.nan, 0)
 
 
+@without_collector()
 def compare(
     a: "pd.DataFrame | Source | Iterable[Source]",
     b: "pd.DataFrame | Source | Iterable[Source]",
     *,
     by: By = "kernel",
-    delta: float = DELTA,
+    delta: float | None = None,
+    anyway: bool = False,
 ) -> Comparison:
     """Compare two measurements, given as DataFrames of `load` or as paths: how fast is b against a?
 
@@ -35,39 +48,57 @@ def compare(
     `delta` (a fraction) and 5% false discoveries at most over all rows (Benjamini-Hochberg);
     `same` an interval within ±delta; else `unsure`. So is what was contended, all rows where the
     machine's self-test moved, and with one repeat a side what changed by less than 5%, unless the
-    ratio to the base of the same process decides it. Raises GemmbenchError for sides that differ
-    in preset, cache, data or launch, or share no row.
+    ratio to the base of the same process decides it. `delta` is 2% for runs that alternated in time
+    (a b a b), else 5%, if it is not given. Raises GemmbenchError for sides that share no row, or
+    differ in preset, cache, data, tool or launch: with `anyway` they are compared, and each row
+    says so.
     """
     if by not in get_args(By):
         raise UnknownNameError("kind of row", str(by), get_args(By))
-    if not 0 < delta < 1:
+    if delta is not None and not 0 < delta < 1:
         raise GemmbenchError(f"delta = {delta} must be a fraction between 0 and 1, such as 0.02")
     frame_a, frame_b = _frame(a), _frame(b)
-    left, right = side(frame_a, by=by, which="the first"), side(frame_b, by=by, which="the second")
-    check_method(frame_a, frame_b)
-    machine, anchor = _machine(left, right, delta)
+    check_side(frame_a, which="the first")
+    check_side(frame_b, which="the second")
+    differing = unlike(frame_a, frame_b)
+    if differing and not anyway:
+        raise GemmbenchError(
+            f"these were measured in different ways, {'; '.join(differing)}: measure one of them "
+            "again, or compare them all the same with --anyway"
+        )
+    same_data = not any(told.startswith("data ") for told in differing)
+    took_turns = alternated(frame_a, frame_b)
+    least = delta or (DELTA if took_turns else DELTA_APART)
+    left, right = (side(one, by=by, same_data=same_data) for one in (frame_a, frame_b))
+    machine, anchor = _machine(left, right, least)
     common = [key for key in left.cases if key in right.cases]
     usable = [key for key in common if left.cases[key].times_us and right.cases[key].times_us]
     if not usable:
         raise GemmbenchError(_nothing(left, right, common))
     single = machine == "unmoved" and min(len(left.units), len(right.units)) == 1
     judge = Judge(
-        delta=delta,
+        delta=least,
+        delta_within=delta or DELTA,
         machine=machine,
-        same_launch=left.vendor == right.vendor,
+        same_launch=left.measured.vendor == right.measured.vendor,
         bases=(over_base(frame_a), over_base(frame_b)) if single else None,
+        unlike=differing,
     )
+    del frame_a, frame_b  # of 100,000 records they hold a gigabyte
+    rows = judge.rows(left, right, usable)
+    sound = [not left.cases[key].fault and not right.cases[key].fault for key in usable]
     return Comparison(
         by=by,
-        delta=delta,
-        device_a=left.device,
-        device_b=right.device,
-        files_a=left.files,
-        files_b=right.files,
-        preset=left.preset,
+        delta=least,
+        alternated=took_turns,
+        a=left.measured,
+        b=right.measured,
         machine=machine,
         anchor=anchor,
-        rows=judge.rows(left, right, usable),
+        unlike=differing,
+        on_both=_on_both(a, b),
+        rows=rows,
+        shift=_shift([row for row, counts in zip(rows, sound, strict=True) if counts], judge),
         geomeans=tuple(judge.geomeans(left, right, usable)),
         differs=_differs(left, right),
         left_out=_left_out(left, right, set(usable)),
@@ -84,17 +115,49 @@ def _frame(source: "pd.DataFrame | Source | Iterable[Source]") -> "pd.DataFrame"
     return load([str(one) for one in source])
 
 
+def _on_both(
+    a: "pd.DataFrame | Source | Iterable[Source]", b: "pd.DataFrame | Source | Iterable[Source]"
+) -> tuple[str, ...]:
+    """Names of the files on both sides, also by another path to them, and of copies."""
+    import pandas as pd
+
+    if isinstance(a, pd.DataFrame) or isinstance(b, pd.DataFrame):
+        return tuple(_frame(a)["file"].unique()) if a is b else ()
+    left, right = paths_of(a), paths_of(b)
+    return tuple(dict.fromkeys(str(two) for two in right for one in left if _same(one, two)))
+
+
+def _same(one: "Path", two: "Path") -> bool:
+    try:
+        return filecmp.cmp(one, two, shallow=False)
+    except OSError:
+        return False
+
+
 def _machine(left: Side, right: Side, delta: float) -> tuple[Machine, Estimate]:
     """Did the self-test move by more than half of delta between two runs on one kind of device?"""
-    if (left.device, left.arch) != (right.device, right.arch):
+    one, other = left.measured, right.measured
+    if (one.device, one.arch) != (other.device, other.arch) or any(
+        None not in pair and pair[0] != pair[1]
+        for pair in ((getattr(one, name), getattr(other, name)) for name in MACHINE)
+    ):
         return "another", _UNKNOWN
     a, b = list(left.anchors.values()), list(right.anchors.values())
     if not a or not b:
         return "unknown", _UNKNOWN
-    found = difference((one.value for one in a), (one.value for one in b))
+    found = ratio_of_sides([one.value for one in a], [one.value for one in b])
     far = abs(math.log(found.ratio.value)) > math.log1p(delta / 2)
-    sure = not overlap(a, b) if math.isnan(found.p) else found.p < ANCHOR_P
+    sure = not overlap(*map(_ends, (a, b))) if math.isnan(found.p) else found.p < ANCHOR_P
     return ("moved" if far and sure else "unmoved"), found.ratio
+
+
+def _ends(found: Sequence[Estimate]) -> list[tuple[float, float]]:
+    return [(one.low, one.high) for one in found]
+
+
+def _shift(rows: Sequence[Compared], judge: Judge) -> Shift:
+    ratio = median(row.ratio for row in rows) if rows else math.nan
+    return Shift(rows=len(rows), ratio=ratio, why=judge.told(""))
 
 
 def _nothing(left: Side, right: Side, common: Collection[Key]) -> str:

@@ -59,7 +59,7 @@ def _overwrite(out: "pd.DataFrame", df: "pd.DataFrame", numbers: "np.ndarray") -
 _NAMES = """
 status reason n_samples n_rounds time_us time_us_low time_us_high verdict power_limited tflops
 tflops_low tflops_high gbps pct_peak clock_mhz power_w tflops_per_w error impossible n_repeats
-of_repeats spread_pct warnings sparse_tflops pct_sparse_peak pct_roof
+of_repeats spread_pct warnings sparse_tflops pct_sparse_peak pct_roof pct_peak_at_clock
 """
 _POOLED = tuple(_NAMES.split())
 _SOURCE = ("target", "intensity", "peak_tflops", "sparse_peak_tflops", "roof_tflops")
@@ -99,8 +99,9 @@ def _pool(rows: dict[str, list[object]]) -> dict[str, object]:
         return _known([rows[name][index] for index in ok])
 
     times = of("time_us")
-    verdicts = [str(rows["verdict"][index]) for index in ok]
-    verdict = "contended" if contended else min(verdicts, key=_WORST_VERDICT.index)
+    verdicts = [str(word) for index in ok if isinstance(word := rows["verdict"][index], str)]
+    verdict = min(verdicts, key=_WORST_VERDICT.index, default=None)
+    verdict = "contended" if contended else verdict
     time = estimate_over_repeats(times)
     if len(times) == 1:
         low, high = (_numbers(rows[f"time_us_{end}"])[ok[0]] for end in ("low", "high"))
@@ -135,6 +136,7 @@ def _pool(rows: dict[str, list[object]]) -> dict[str, object]:
         "pct_sparse_peak": 100 * sparse / _numbers(rows["sparse_peak_tflops"])[0],
         "pct_roof": 100 * tflops / _numbers(rows["roof_tflops"])[0],
         "clock_mhz": _middle(of("clock_mhz")),
+        "pct_peak_at_clock": _middle(of("pct_peak_at_clock")),
         "power_w": power,
         "tflops_per_w": tflops / power if power > 0 else math.nan,
         "n_repeats": len(times),

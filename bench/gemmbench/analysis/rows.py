@@ -22,3 +22,8 @@ def values_of(df: "pd.DataFrame", name: str) -> list[Any]:
     """One column as plain Python values."""
     values: list[Any] = df[name].to_numpy(dtype=object).tolist()
     return values
+
+
+def distinct(df: "pd.DataFrame", *names: str) -> list[tuple[Any, ...]]:
+    """The combinations of values that some columns have, in the order of the rows."""
+    return list(dict.fromkeys(zip(*(values_of(df, name) for name in names), strict=True)))

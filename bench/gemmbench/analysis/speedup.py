@@ -2,9 +2,9 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from gemmbench.analysis.pool import CASE, pooled
 from gemmbench.analysis.rows import rows_of, values_of
@@ -12,7 +12,7 @@ from gemmbench.timing.statistics import (
     FLOOR_BESIDE,
     SYSTEMATIC_FLOOR,
     Estimate,
-    paired_ratio,
+    paired_ratios,
     ratio_over_repeats,
     with_floor,
 )
@@ -38,10 +38,11 @@ _NONE = Estimate(math.nan, math.nan, math.nan, 0)
 
 Case: TypeAlias = tuple[str, str, str, str, str]
 Group: TypeAlias = tuple[str, str]
+Speedup: TypeAlias = tuple[str | None, str | None, float, float, float, str]
+NO_SPEEDUP: Speedup = (None, None, math.nan, math.nan, math.nan, "")
 
 
-@dataclass(frozen=True)
-class _Row:
+class _Row(NamedTuple):
     """What a speedup needs of one repeat of a case."""
 
     repeat: int
@@ -65,16 +66,32 @@ def ladder(df: "pd.DataFrame") -> "pd.DataFrame":
     or they share no round.
     """
     rows = pooled(df)
+    found = speedups(df)
+    values = [found.get(case, NO_SPEEDUP) for case in case_keys(rows)]
+    for index, name in enumerate(SPEEDUP_COLUMNS):
+        rows[name] = [one[index] for one in values]
+    return _in_order(rows)
+
+
+def speedups(df: "pd.DataFrame") -> dict[Case, Speedup]:
+    """The values of SPEEDUP_COLUMNS of each case that has times, as `ladder` tells them."""
     cases = _cases(df)
     bases = _bases(cases)
-    found = []
-    for case in _keys(rows):
-        run, group, _, precision, _ = case
-        base = bases.get((run, group), {}).get(precision)
-        found.append(_speedup(cases.get(case, []), base, cases))
-    for index, name in enumerate(SPEEDUP_COLUMNS):
-        rows[name] = [one[index] for one in found]
-    return _in_order(rows)
+    of_case = {case: bases[case[0], case[1]][case[3]] for case in cases}
+    quiet = {
+        case: _quiet(cases[case], cases[base]) for case, base in of_case.items() if base != case
+    }
+    ratios = iter(
+        paired_ratios(
+            (slow.turn_us, fast.turn_us) for pairs in quiet.values() for slow, fast in pairs or ()
+        )
+    )
+    return {
+        case: (case[2], case[3], 1.0, 1.0, 1.0, "")
+        if base == case
+        else _speedup(cases[case], base, cases[base], quiet[case], ratios)
+        for case, base in of_case.items()
+    }
 
 
 def rung(kernel: str, tier: str) -> tuple[int, int]:
@@ -95,14 +112,15 @@ def _in_order(rows: "pd.DataFrame") -> "pd.DataFrame":
             *(rung(kernel, tier), seen[kernel], modes),
         )
         for (run, group, kernel, precision, modes), tier in zip(
-            _keys(rows), values_of(rows, "tier"), strict=True
+            case_keys(rows), values_of(rows, "tier"), strict=True
         )
     ]
     order = sorted(range(len(keys)), key=keys.__getitem__)
     return rows.iloc[order].reset_index(drop=True)
 
 
-def _keys(df: "pd.DataFrame") -> list[Case]:
+def case_keys(df: "pd.DataFrame") -> list[Case]:
+    """The case of each row, apart from its repeat."""
     return list(zip(*(values_of(df, name) for name in CASE), strict=True))
 
 
@@ -111,9 +129,9 @@ def _cases(df: "pd.DataFrame") -> dict[Case, list[_Row]]:
     found: dict[Case, list[_Row]] = defaultdict(list)
     names = ("status", "repeat", "tier", "base", "verdict", "beside", "turn_us")
     for case, status, repeat, tier, base, verdict, beside, turn_us in zip(
-        _keys(df), *(values_of(df, name) for name in names), strict=True
+        case_keys(df), *(values_of(df, name) for name in names), strict=True
     ):
-        if status == "ok":
+        if status == "ok" and verdict != "imported":  # another tool takes no rounds of turns
             found[case].append(
                 _Row(
                     *(repeat, case[2], tier, case[3], base, verdict == "contended", beside, turn_us)
@@ -128,51 +146,53 @@ def _bases(cases: Mapping[Case, list[_Row]]) -> dict[Group, dict[str, Case]]:
     for case in cases:
         members[case[0], case[1]].append(case)
 
-    def standing(case: Case) -> tuple[bool, tuple[int, int]]:
-        return case[4] != "", rung(case[2], cases[case][0].tier)
+    standing = {case: (case[4] != "", rung(case[2], rows[0].tier)) for case, rows in cases.items()}
 
     def lowest(some: Iterable[Case]) -> Case | None:
-        return min(some, key=standing, default=None)
+        return min(some, key=standing.__getitem__, default=None)
 
     found: dict[Group, dict[str, Case]] = {}
     for group, inside in members.items():
         named = [case for case in inside if cases[case][0].base]
-        in_fp32 = lowest(case for case in named if case[3] == "fp32")
         for precision in {case[3] for case in inside}:
-            same = lowest(case for case in named if case[3] == precision)
-            least = lowest(case for case in inside if case[3] == precision)
+            base = lowest(case for case in named if case[3] == precision)
             # A sparse product does less: over a dense one its speedup would not be the kernel's.
-            base = same or (least if precision in SPARSE else in_fp32) or least
+            if base is None and precision not in SPARSE:
+                base = lowest(case for case in named if case[3] == "fp32")
+            if base is None:
+                base = lowest(case for case in inside if case[3] == precision)
             assert base is not None
             found.setdefault(group, {})[precision] = base
     return found
 
 
-def _speedup(
-    rows: list[_Row], base: Case | None, cases: Mapping[Case, list[_Row]]
-) -> tuple[str | None, str | None, float, float, float, str]:
-    """The values of SPEEDUP_COLUMNS for one case."""
-    if base is None or not rows:
-        return None, None, math.nan, math.nan, math.nan, ""
-    over = cases[base]
-    if over is rows:
-        return base[2], base[3], 1.0, 1.0, 1.0, ""
+_Pairs: TypeAlias = list[tuple[_Row, _Row]]
+
+
+def _quiet(rows: list[_Row], over: list[_Row]) -> _Pairs | None:
+    """The repeats of a case beside those of its base, where neither is contended; None if in most
+    one of the two is."""
     by_repeat = {row.repeat: row for row in over}
     pairs = [(by_repeat[row.repeat], row) for row in rows if row.repeat in by_repeat]
     quiet = [(slow, fast) for slow, fast in pairs if not slow.contended and not fast.contended]
+    return None if 2 * len(quiet) < len(pairs) else quiet
+
+
+def _speedup(
+    rows: list[_Row], base: Case, over: list[_Row], quiet: _Pairs | None, ratios: Iterator[Estimate]
+) -> Speedup:
+    """Of one case, which takes as many of the ratios as it has quiet pairs."""
     ratio, reason = _NONE, ""
-    if 2 * len(quiet) < len(pairs):
-        lost_here = sum(row.contended for row in rows)
-        lost_there = sum(row.contended for row in over)
+    found = [one for one in islice(ratios, len(quiet or ())) if not math.isnan(one.value)]
+    if quiet is None:
+        lost_here, lost_there = (sum(row.contended for row in some) for some in (rows, over))
         reason = "contended" if lost_here >= lost_there else f"{base[2]} is contended"
+    elif not found:
+        reason = f"shares no round with {base[2]}"
     else:
-        found = [paired_ratio(slow.turn_us, fast.turn_us) for slow, fast in quiet]
-        known = [one for one in found if not math.isnan(one.value)]
         floor = FLOOR_BESIDE if any(a.beside or b.beside for a, b in quiet) else SYSTEMATIC_FLOOR
-        if not known:
-            reason = f"shares no round with {base[2]}"
-        else:
-            several = len(known) > 1
-            ratio = ratio_over_repeats([one.value for one in known]) if several else known[0]
+        several = len(found) > 1
+        ratio = ratio_over_repeats([one.value for one in found]) if several else found[0]
+        if floor > SYSTEMATIC_FLOOR:  # which it has already
             ratio = with_floor(ratio, floor)
     return base[2], base[3], ratio.value, ratio.low, ratio.high, reason

@@ -3,7 +3,31 @@
 Importing a module of it adds its commands.
 """
 
-from gemmbench.cli import comparing, knowing, measuring, reading, tuning
+from gemmbench.cli import (
+    claims,
+    comparing,
+    cost,
+    explain,
+    importing,
+    knowing,
+    measuring,
+    reading,
+    roofs,
+    tuning,
+)
 from gemmbench.cli.app import app, main
 
-__all__ = ["app", "comparing", "knowing", "main", "measuring", "reading", "tuning"]
+__all__ = [
+    "app",
+    "claims",
+    "comparing",
+    "cost",
+    "explain",
+    "importing",
+    "knowing",
+    "main",
+    "measuring",
+    "reading",
+    "roofs",
+    "tuning",
+]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gemmbench.cli.app import app, carry_out
-from gemmbench.cli.options import form_option
+from gemmbench.cli.options import SPEC, form_option
 from gemmbench.quantities import parse_duration
 from gemmkernels.errors import GemmbenchError
 
@@ -13,17 +13,40 @@ if TYPE_CHECKING:
     pass
 
 
-@app.command("list", epilog="Example: gemmbench list kernels")
-@click.argument("what", metavar="kernels|suites|devices|precisions")
+@app.command("list", epilog="Example: gemmbench list devices --sources --device h100-sxm5")
+@click.argument("what", metavar="kernels|suites|devices|precisions|published")
+@click.option("--sources", is_flag=True, help="Of devices: every figure, and who prints it.")
+@click.option("--device", "-d", metavar="ID", help="Of devices and published: this one.")
+@SPEC
+@click.option("--template", is_flag=True, help="Of devices: print a file to add your own with.")
 @form_option("table", "markdown")
-def list_(what: str, form: str) -> None:
+def list_(what: str, form: str, **options: Any) -> None:
     """List what there is; devices are those with a spec sheet."""
 
     def work() -> int:
         from gemmbench.show.catalogue import catalogue
         from gemmbench.show.tables import check_format, echo
 
-        echo([catalogue(what)], form=check_format(form, ("table", "markdown")))
+        known = check_format(form, ("table", "markdown"))
+        given = [name for name, value in options.items() if value]
+        if what == "published" and given in ([], ["device"]):
+            from gemmbench.show.published import published_list
+
+            echo([published_list(options["device"])], form=known)
+            return 0
+        if what != "devices":
+            if given:
+                raise GemmbenchError(f"--{given[0]} is for gemmbench list devices, not {what}")
+            echo([catalogue(what)], form=known)
+            return 0
+        from gemmbench.show.datasheets import devices, template
+
+        if options.pop("template"):
+            if len(given) > 1:
+                raise GemmbenchError("--template prints a file, and takes no other option")
+            click.echo(template(), nl=False)
+            return 0
+        echo(devices(**options), form=known)
         return 0
 
     carry_out(work)

@@ -10,10 +10,12 @@ import click
 
 from gemmbench.cli.app import app, carry_out
 from gemmbench.cli.options import (
+    SPEC,
     WHAT,
     asks,
     make_request,
 )
+from gemmbench.cli.roofs import show_roofs
 from gemmbench.quantities import parse_duration, parse_percent
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     help="Of data and order of turns. [0]",
 )
 @click.option("--out", default="results/local", metavar="DIR", help="[results/local]")
+@SPEC
+@click.option("--roofs", is_flag=True, help="First measure what the device itself holds.")
 @click.option("--resume", metavar="RUN", help="Take a run up again, with its own options.")
 def run(
     *,
@@ -65,6 +69,9 @@ def run(
         if outcome.path is not None:
             from gemmbench.show.finish import finish
 
+            if request.roofs:
+                click.echo()
+                show_roofs((str(outcome.path),), form="table")
             try:
                 finish(outcome.path, timed_share=outcome.timed_share, cut_short=outcome.interrupted)
             except KeyboardInterrupt:

@@ -54,6 +54,9 @@ WHERE = (
     click.option("--layout", metavar="nn|nt|tn|tt", help="Of A and B. [nn; on GPUs nt for 8 bits]"),
     click.option("--threads", type=int, metavar="N", help="Threads on a CPU. [all cores]"),
 )
+SPEC = click.option(
+    "--spec", metavar="FILE", help="Datasheets of your own: see gemmbench list devices --template."
+)
 QUIET = click.option("--quiet", "-q", is_flag=True, help="No progress.")
 WHAT = (
     *PROBLEMS,
@@ -67,6 +70,35 @@ WHAT = (
     click.option("--timeout", default="120", metavar="S", help="Silence that ends a case. [120]"),
     QUIET,
 )
+WHICH = (
+    click.option(
+        *("--problem", "problems"),
+        multiple=True,
+        metavar="MxNxK",
+        help="One problem of the run; repeat for more. [all]",
+    ),
+    click.option(
+        *("--kernel", "-k", "kernels"),
+        multiple=True,
+        metavar="NAME",
+        help="A kernel of the run; repeat for more.",
+    ),
+    click.option(
+        "--precision",
+        "-p",
+        "precisions",
+        multiple=True,
+        metavar="P",
+        help="Likewise, such as bf16.",
+    ),
+    click.option(
+        *("--roofs", "roofs"),
+        multiple=True,
+        metavar="FILE",
+        help="Roofs of the device. [the run's own, or the newest beside it]",
+    ),
+)
+"""Which cases of a run, and whose roofs bound them."""
 
 
 def form_option(*known: str) -> Callable[[Command], Command]:

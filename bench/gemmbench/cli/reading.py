@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from gemmbench.cli.app import app, carry_out
-from gemmbench.cli.options import RUNS, form_option
+from gemmbench.cli.options import RUNS, WHICH, asks, form_option
+from gemmbench.cli.roofs import roofs_in
 
 if TYPE_CHECKING:
     pass
@@ -35,6 +36,10 @@ def show(runs: tuple[str, ...], form: str, unsupported: bool, launched: bool) ->
             from gemmbench.show.launched import launched as table
 
             echo(table(df), form=chosen)
+        elif df.empty and (found := roofs_in(runs)):
+            from gemmbench.show import roofs
+
+            echo(roofs.tables(found), form=chosen)
         else:
             echo(results(ladder(df), unsupported=unsupported), form=chosen)
         return 0
@@ -44,16 +49,34 @@ def show(runs: tuple[str, ...], form: str, unsupported: bool, launched: bool) ->
 
 @app.command(epilog="Example: gemmbench plot results/local/*.jsonl --kind sweep")
 @RUNS
-@click.option("--kind", default="ladder", metavar="KIND", help="ladder, sweep, compare. [ladder]")
+@click.option(
+    "--kind",
+    default="ladder",
+    metavar="KIND",
+    help="ladder, sweep, waterfall, roofline, compare. [ladder]",
+)
 @click.option("--out", metavar="STEM", help="Path without ending. [beside the run]")
-def plot(runs: tuple[str, ...], kind: str, out: str | None) -> None:
-    """Draw runs as PNG and SVG: `ladder` and `sweep` one by one, `compare` two of them."""
+@asks(*WHICH)
+def plot(
+    runs: tuple[str, ...],
+    kind: str,
+    out: str | None,
+    problems: tuple[str, ...],
+    kernels: tuple[str, ...],
+    precisions: tuple[str, ...],
+    roofs: tuple[str, ...],
+) -> None:
+    """Draw runs as PNG and SVG, one by one; `compare` draws two of them. A `waterfall` shows the
+    best of each precision, or what is named, a `roofline` all."""
 
     def work() -> int:
+        from gemmbench.analysis.explain import Wanted
         from gemmbench.show.pictures import draw
         from gemmbench.show.text import printable
 
-        for path in draw(runs, kind=kind, out=Path(out) if out else None):
+        wanted = Wanted(kernels=kernels, problems=problems, precisions=precisions)
+        place = Path(out) if out else None
+        for path in draw(runs, kind=kind, out=place, wanted=wanted, roofs=roofs):
             click.echo(printable(path))
         return 0
 

@@ -3,10 +3,13 @@
 import os
 import re
 import warnings
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from gemmbench.devices.cpu import allowed_cpus, cpu_device
 from gemmbench.devices.gpu import gpu_device, gpu_target
+from gemmbench.devices.spec import Spec, match
 from gemmbench.devices.target import TelemetryTarget
 from gemmkernels.device import Device
 from gemmkernels.errors import GemmbenchError, UnknownNameError
@@ -15,16 +18,23 @@ _DEVICE_FILES = ("dev/nvidia0", "dev/nvidiactl", "dev/kfd", "dev/dxg")
 _MASKS = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 
 
-def detect(name: str = "auto", *, threads: int | None = None, root: Path = Path("/")) -> Device:
+def detect(
+    name: str = "auto",
+    *,
+    threads: int | None = None,
+    own: Sequence[Spec] = (),
+    root: Path = Path("/"),
+) -> Device:
     """The device called `auto`, `cpu`, `cuda` or `cuda:1`; ROCm's GPUs bear the same names.
 
     `auto` is the first GPU that torch can use, or the CPU of a machine without one; `threads` is
-    for a CPU. Imports torch and starts its GPU runtime, unless `cpu` is asked for. Raises
-    UnknownNameError for another name, and GemmbenchError, with the reason and the remedy, for a
-    GPU that isn't there or that torch can't use.
+    for a CPU; `own` are datasheets that the user added, for what torch doesn't show. Imports torch
+    and starts its GPU runtime, unless `cpu` is asked for. Raises UnknownNameError for another name,
+    and GemmbenchError, with the reason and the remedy, for a GPU that isn't there or that torch
+    can't use.
     """
     if name == "cpu":
-        return cpu_device(threads, root=root)
+        return _cpu(threads, own, root)
     wanted = re.fullmatch(r"cuda(?::(\d{1,3}))?", name)
     if name != "auto" and not wanted:
         count, _ = _count()
@@ -43,10 +53,10 @@ def detect(name: str = "auto", *, threads: int | None = None, root: Path = Path(
     for number in numbers if reason is None else ():
         reason = _try(number)
         if reason is None:
-            return gpu_device(number, root=root)
+            return gpu_device(number, own=own, root=root)
     present = gpu_present(root)
     if name == "auto" and present is None and count == 0:
-        return cpu_device(threads, root=root)
+        return _cpu(threads, own, root)
     where = f"this machine has a GPU ({present}) that torch can't use" if present else "no GPU"
     raise GemmbenchError(
         f"device {name!r}: {where}: {_explain(reason or 'torch sees none', root)}, "
@@ -67,6 +77,13 @@ def telemetry_target(device: Device) -> TelemetryTarget:
     if device.is_gpu:
         return gpu_target(device)
     return TelemetryTarget(kind="cpu", vendor=device.vendor, cpus=allowed_cpus(), busy=device.units)
+
+
+def _cpu(threads: int | None, own: Sequence[Spec], root: Path) -> Device:
+    """Its slug is the sheet's id, as a GPU's is; only users have sheets of CPUs."""
+    device = cpu_device(threads, root=root)
+    spec = match(device, own) if own else None
+    return replace(device, slug=spec.id) if spec else device
 
 
 def _numbered(count: int) -> list[str]:

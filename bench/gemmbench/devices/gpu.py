@@ -1,12 +1,15 @@
 """A GPU as a device, from what this version of torch tells of it: every property is optional."""
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gemmbench.devices.cpu import slugify
 from gemmbench.devices.files import text
-from gemmbench.devices.spec import sheet
+from gemmbench.devices.power_limit import power_limit
+from gemmbench.devices.spec import Spec, match
 from gemmbench.devices.target import TelemetryTarget
 from gemmkernels.device import Device, Vendor
 
@@ -21,9 +24,16 @@ _SHARED_KIB = {
 """Most shared memory (LDS) a block can have, KiB: CUDA C++ Programming Guide, technical
 specifications by compute capability; ROCm's hardware specification table."""
 
+_INFINITY_CACHE = {"gfx942": 256 * 2**20, "gfx950": 256 * 2**20}
+"""Of each part of those architectures, also of one without a sheet: operands that rotate through
+less never leave it. ROCm's hardware specification table."""
 
-def gpu_device(index: int, *, root: Path = Path("/")) -> Device:
-    """The GPU that torch calls `cuda:index`, on CUDA and ROCm alike; raises what torch raises."""
+
+def gpu_device(index: int, *, own: Sequence[Spec] = (), root: Path = Path("/")) -> Device:
+    """The GPU that torch calls `cuda:index`, on CUDA and ROCm alike; raises what torch raises.
+
+    `own` are the sheets that the user added.
+    """
     import torch
 
     # Vendor first: on AMD major and minor are digits of the gfx name, so 9.0 is no Hopper there,
@@ -31,29 +41,42 @@ def gpu_device(index: int, *, root: Path = Path("/")) -> Device:
     is_amd = getattr(torch.version, "hip", None) is not None
     vendor: Vendor = "amd" if is_amd else "nvidia"
     found = torch.cuda.get_device_properties(index)
-    name, units = str(found.name), int(found.multi_processor_count)
+    name = str(found.name)
     target, *suffixes = str(getattr(found, "gcnArchName", "")).split(":")
     architecture = target if is_amd else f"sm_{found.major}{found.minor}"
-    spec, partition = sheet(vendor=vendor, name=name, units=units)
-    slug = spec.id if spec else slugify(vendor, name)
-    llc = None if is_amd else _positive(getattr(found, "L2_cache_size", None))
-    if llc is None and spec:
-        # On AMD torch shows the L2 of one XCD; the Infinity Cache is in the datasheet only.
-        llc = spec.llc_bytes
-    return Device(
+    device = Device(
         kind="gpu",
         vendor=vendor,
         name=name,
         architecture=architecture,
         torch_device=f"cuda:{index}",
-        slug=f"{slug}-{slugify('other', partition)}" if spec and partition else slug,
-        units=units,
+        slug=slugify(vendor, name),
+        units=int(found.multi_processor_count),
         memory_bytes=int(found.total_memory),
-        llc_bytes=llc,
+        # On AMD torch shows the L2 of one XCD, and nothing of the cache behind it.
+        llc_bytes=_INFINITY_CACHE.get(architecture)
+        if is_amd
+        else _positive(getattr(found, "L2_cache_size", None)),
         shared_bytes=_shared(found, architecture, is_amd),
         features=tuple(suffixes) if is_amd else (),
-        partition=partition or _mig(name),
+        partition=_mig(name),
         pci_id=_pci_id(pci_address(found), root),
+    )
+    device = _as_its_sheet(device, match(device, own))
+    limit_w = power_limit(gpu_target(device), root)
+    return replace(device, power_limit_w=limit_w)
+
+
+def _as_its_sheet(device: Device, spec: Spec | None) -> Device:
+    """With the name of the sheet, and what torch doesn't show."""
+    if spec is None:
+        return device
+    part = spec.partition
+    return replace(
+        device,
+        slug=f"{spec.id}-{slugify('other', part)}" if part else spec.id,
+        llc_bytes=device.llc_bytes or spec.llc_bytes,
+        partition=part or device.partition,
     )
 
 

@@ -1,186 +1,35 @@
-"""Datasheets: dense peaks per precision and unit, clocks, bandwidth, power, each with its source.
+"""The table of datasheets: which one is a device's, and what is left of it for a part.
 
 The figures live in `spec/*.toml`, one file a family. A device that is not in them has no peak.
 """
 
-import math
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
 
 import msgspec
 
-from gemmkernels.device import Device, Vendor
+from gemmbench.devices.datasheet import Peak, Source, Spec
+from gemmbench.devices.sheetfile import check, parse
+from gemmkernels.device import Device
 from gemmkernels.errors import GemmbenchError, UnknownNameError
-from gemmkernels.precision import precision
+
+__all__ = ["Peak", "Source", "Spec", "by_id", "match", "parse", "restore", "sources", "specs"]
 
 _FOLDER = Path(__file__).with_name("spec")
-_OF_DEVICE = ("names", "units", "boost_clock_mhz", "memory", "bandwidth_gbps", "tdp_w")
-_OF_PEAKS = ("dense", "flop_per_clock", "clock_mhz")
-_AMD_MODES = {2: "DPX", 3: "TPX", 4: "QPX", 8: "CPX"}
-_MIG = re.compile(r"(?P<name>.+) (?P<slice>MIG \d+g\.\d+gb.*)", re.IGNORECASE)
+_MIG = re.compile(
+    r"(?P<name>.+) (?P<slice>MIG (?P<part>\d+c\.)?\d+g\.(?P<gb>\d+)gb.*)", re.IGNORECASE
+)
+_EIGHTHS = 8
+"""A MIG slice has so many eighths of the memory, its bandwidth and L2, which its name tells rounded
+to GB (NVIDIA MIG User Guide, "Supported MIG Profiles": fraction of memory, of L2)."""
 
-Positive = Annotated[float, msgspec.Meta(gt=0, le=1e7)]
-Count = Annotated[int, msgspec.Meta(gt=0, le=100_000)]
-Text = Annotated[str, msgspec.Meta(min_length=1)]
-Sources = tuple[Text, ...]
-Unit = Literal["vector", "tensor core", "matrix core"]
-Family = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "int8"]
-
-
-class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where a figure was read, and how near to the vendor that is."""
-
-    title: Text
-    where: Text
-    kind: Text
-
-
-class Peak(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One printed peak, dense; `sparse_tflops` is apart. TFLOP/s, or TOPS for int8.
-
-    `flop_per_clock` is per SM or CU; `clock_mhz` is the clock that the printed figure is computed
-    with. fp16, bf16 and fp8 sum in fp32. `sources` names who prints the dense figure.
-    """
-
-    precision: Family
-    unit: Unit
-    tflops: Positive = msgspec.field(name="dense")
-    flop_per_clock: Positive
-    clock_mhz: Positive
-    sparse_tflops: Positive | None = msgspec.field(name="sparse", default=None)
-    sources: Sources = ()
-
-
-class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One device's datasheet. GB and GB/s are decimal, MiB binary; `names` is what drivers report.
-
-    `l2_mib` is all of it, `llc_mib` a level behind it (AMD's Infinity Cache). Of a partition the
-    peaks are `scaled` by its share of the units; what can't be scaled is None, and `partition`
-    says which one it is.
-    """
-
-    id: Text
-    name: Text
-    names: tuple[Text, ...]
-    vendor: Vendor
-    architecture: Text
-    unit_kind: Literal["SM", "CU"]
-    units: Count
-    boost_clock_mhz: Positive
-    memory: Text
-    memory_gb: Positive
-    bandwidth_gbps: Positive | None
-    tdp_w: Positive | None
-    peaks: Annotated[tuple[Peak, ...], msgspec.Meta(min_length=1)]
-    sources: dict[str, Sources]
-    l2_mib: Positive | None = None
-    llc_mib: Positive | None = None
-    partition: str | None = None
-    scaled: float = 1.0
-
-    @property
-    def llc_bytes(self) -> int | None:
-        """The last-level cache: the Infinity Cache where there is one, else L2."""
-        mib = self.llc_mib or self.l2_mib
-        return int(mib * 2**20) if mib else None
-
-    def peak(self, name: str) -> Peak | None:
-        """The highest dense peak of a precision on any unit, or None where the sheet has none.
-
-        Of a 2:4 sparse precision it is the sparse peak, as `tflops`; the two never mix. Raises
-        UnknownNameError for what is not a precision.
-        """
-        row = precision(name)
-        family = "fp8" if row.is_fp8 else row.arithmetic
-        rows = [peak for peak in self.peaks if peak.precision == family]
-        if row.sparse:
-            rows = [
-                msgspec.structs.replace(peak, tflops=peak.sparse_tflops)
-                for peak in rows
-                if peak.sparse_tflops is not None
-            ]
-        return max(rows, key=lambda peak: peak.tflops, default=None)
-
-
-class _Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    device: tuple[Spec, ...]
-
-
-def parse(text: str, *, file: str, known: Iterable[str]) -> tuple[Spec, ...]:
-    """The specs of one TOML document; `known` is the ids of the sources.
-
-    Raises GemmbenchError, one line with the file and the key, for what is not a datasheet: wrong
-    types, figures that are not positive and finite, figures without a source, the same peak twice.
-    """
-    try:
-        document = msgspec.convert(tomllib.loads(text), _Document)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
-        raise GemmbenchError(f"{file}: {_one_line(error)}") from None
-    known = set(known)
-    specs = tuple(_with_sources(spec, file) for spec in document.device)
-    for spec in specs:
-        _check(spec, file, known)
-    return specs
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _with_sources(spec: Spec, file: str) -> Spec:
-    """Give each peak the sheet's source of dense figures where it names none of its own."""
-    if "dense" not in spec.sources:
-        raise GemmbenchError(f"{file}: {spec.id}: sources.dense is missing: name who prints it")
-    peaks = (
-        msgspec.structs.replace(peak, sources=peak.sources or spec.sources["dense"])
-        for peak in spec.peaks
-    )
-    return msgspec.structs.replace(spec, peaks=tuple(peaks))
-
-
-def _check(spec: Spec, file: str, known: set[str]) -> None:
-    where = f"{file}: {spec.id}"
-    if spec.partition is not None or spec.scaled != 1.0:
-        raise GemmbenchError(f"{where}: partition and scaled: a sheet is of a whole device")
-    for figure in ("bandwidth_gbps", "tdp_w"):
-        if getattr(spec, figure) is None:
-            raise GemmbenchError(f"{where}: {figure} is missing")
-    figures = {*_OF_DEVICE, *_OF_PEAKS}
-    figures |= {name for name in ("l2_mib", "llc_mib") if getattr(spec, name) is not None}
-    if any(peak.sparse_tflops for peak in spec.peaks):
-        figures.add("sparse")
-    for figure in sorted(figures ^ spec.sources.keys()):
-        fault = "is the source of no figure" if figure in spec.sources else "is missing"
-        raise GemmbenchError(f"{where}: sources.{figure} {fault}")
-    cited = [(f"sources.{figure}", ids) for figure, ids in spec.sources.items()]
-    cited += [(f"peaks {peak.precision} {peak.unit}", peak.sources) for peak in spec.peaks]
-    for key, ids in cited:
-        if not ids:
-            raise GemmbenchError(f"{where}: {key} is empty: name who prints it")
-        for unknown in sorted(set(ids) - known):
-            raise GemmbenchError(f"{where}: {key}: {unknown!r} is not in sources.toml")
-    for (kind, unit), count in Counter((p.precision, p.unit) for p in spec.peaks).items():
-        if count > 1:
-            raise GemmbenchError(f"{where}: peaks: {kind} {unit} is there {count} times")
-    for p in spec.peaks:
-        if p.sparse_tflops is not None and p.sparse_tflops < p.tflops:
-            raise GemmbenchError(
-                f"{where}: peaks {p.precision} {p.unit}: sparse = {p.sparse_tflops:g} is below "
-                f"dense = {p.tflops:g}"
-            )
-
-
-def restore(sheet: Mapping[str, object]) -> Spec | None:
-    """The sheet that a run's header holds, of a device that a user added; None if it is damaged."""
-    try:
-        return msgspec.convert(sheet, Spec)
-    except msgspec.ValidationError:
-        return None
+MEMORY_SHARE = (0.90, 1.08)
+"""What drivers show of the GB on the sheet: 80 GB are 80 GiB less a reserve (H100 1.06, MI300X
+1.07), and on GDDR6 with ECC 15/16 of that (L40S 1.00)."""
 
 
 @lru_cache(maxsize=1)
@@ -190,7 +39,7 @@ def sources() -> Mapping[str, Source]:
     try:
         return msgspec.toml.decode(path.read_bytes(), type=dict[str, Source])
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise GemmbenchError(f"{path.name}: {_one_line(error)}") from None
+        raise GemmbenchError(f"{path.name}: {error}") from None
 
 
 @lru_cache(maxsize=1)
@@ -210,46 +59,111 @@ def specs() -> tuple[Spec, ...]:
     return tuple(found)
 
 
-def by_id(name: str) -> Spec:
+def by_id(name: str, own: Sequence[Spec] = ()) -> Spec:
     """The datasheet of that id; raises UnknownNameError with the nearest ids."""
-    for spec in specs():
+    for spec in (*specs(), *own):
         if spec.id == name:
             return spec
-    raise UnknownNameError("datasheet", name, [spec.id for spec in specs()])
+    raise UnknownNameError("datasheet", name, [spec.id for spec in (*specs(), *own)])
 
 
-def match(device: Device) -> Spec | None:
-    """The datasheet of a device, by vendor and exact name; None where that is not certain.
+def match(device: Device, own: Sequence[Spec] = ()) -> Spec | None:
+    """The datasheet of a device; None where that is not certain. `own` are sheets of the user's.
 
-    A MIG slice, and an AMD partition whose units are a half, third, quarter or eighth, get the
-    whole device's peaks scaled by units: each unit of them runs at full rate.
+    Vendor, name, PCI id, units and memory must all be the sheet's, as far as they are known: see
+    `differs`. A MIG slice, an AMD partition, and some of a CPU's cores get the whole device's
+    peaks by their share of the units: each unit of them runs at full rate. A power limit changes
+    no peak: it is `Device.power_limit_w`.
     """
+    for spec in (*own, *specs()):
+        if _whole_name(device) in spec.names and differs(spec, device) is None:
+            part = partition_of(spec, device)
+            return _part(spec, device, part) if part else spec
+    return None
+
+
+def differs(spec: Spec, device: Device) -> str | None:
+    """Why a sheet of that name is not this device's; None where it is."""
+    if spec.vendor != device.vendor:
+        return f"is of {spec.vendor}, this is of {device.vendor}"
+    if device.is_gpu is (spec.unit_kind == "core"):
+        return f"counts {spec.unit_kind}s, this is a {device.kind.upper()}"
+    if spec.pci_ids and device.pci_id and device.pci_id.lower() not in spec.pci_ids:
+        return f"is of PCI id {' or '.join(spec.pci_ids)}, this is {device.pci_id}"
+    part = partition_of(spec, device)
+    whole = (spec.units, spec.shown_units)
+    if part is None and spec.units is not None and device.units not in whole:
+        shown = " or ".join(str(units) for units in whole if units is not None)
+        return f"has {shown} {spec.unit_kind}s, this shows {device.units}"
+    if part is not None and not (spec.units and 0 < device.units <= spec.units):
+        return f"has {spec.units or 'an unknown number of'} {spec.unit_kind}s, this {device.units}"
+    if device.is_gpu and spec.memory_gb is not None and device.memory_bytes > 0:
+        least, most = MEMORY_SHARE
+        held_gb = min(device.memory_bytes, 2**63) / 1e9  # a damaged file can hold any number
+        share = held_gb / spec.memory_gb
+        if share > most or (share < least and part is None):
+            return f"has {spec.memory_gb:g} GB, this {held_gb:.1f}"
+    return None
+
+
+def nearest_miss(device: Device, own: Sequence[Spec] = ()) -> str | None:
+    """What the sheet of that very name has and the device has not; None where no sheet has it."""
+    for spec in (*own, *specs()):
+        if _whole_name(device) in spec.names and (why := differs(spec, device)):
+            return f"the sheet {spec.id} {why}"
+    return None
+
+
+def partition_of(spec: Spec, device: Device) -> str | None:
+    """Which part of the sheet's device this one is, or None of a whole one."""
+    if found := _mig(device):
+        return found["slice"]
     if not device.is_gpu:
+        used = spec.units is not None and device.units < spec.units
+        return f"{device.units} of {spec.units} cores" if used else None
+    return next((mode for mode, units in spec.partitions.items() if units == device.units), None)
+
+
+def restore(sheet: Mapping[str, object], device: Device | None = None) -> Spec | None:
+    """The sheet that a run's header holds, of a device that a user added.
+
+    Of a `device` that is a part it is the share, as of any sheet. None where the sheet is damaged,
+    or not that device's.
+    """
+    try:
+        spec = msgspec.convert(sheet, Spec)
+        check(spec, where=spec.id, known={*sources(), *spec.references})
+    except (msgspec.ValidationError, GemmbenchError):
         return None
-    spec, part = sheet(vendor=device.vendor, name=device.name, units=device.units)
-    return spec if spec is None or part is None else _slice(spec, device.units, part)
+    return spec if device is None else match(device, [spec])
 
 
-def sheet(*, vendor: str, name: str, units: int) -> tuple[Spec | None, str | None]:
-    """(the whole device's datasheet, which partition of it this is): None, None if unsure."""
-    slice_ = _MIG.fullmatch(name) if vendor == "nvidia" else None
-    whole = slice_["name"] if slice_ else name
-    for spec in specs():
-        if spec.vendor != vendor or whole not in spec.names:
-            continue
-        if slice_:
-            return (spec, slice_["slice"]) if 0 < units <= spec.units else (None, None)
-        if units == spec.units:
-            return spec, None
-        share = spec.units / units if units > 0 else math.nan
-        if vendor == "amd" and share in _AMD_MODES:
-            return spec, _AMD_MODES[int(share)]
-    return None, None
+def source_of(spec: Spec, name: str) -> Source | None:
+    """A source that the sheet cites, by its id: the user's own first."""
+    return spec.references.get(name) or sources().get(name)
 
 
-def _slice(spec: Spec, units: int, part: str) -> Spec:
-    """Peaks by the share of the units; bandwidth and power are not shared out by units."""
-    share = units / spec.units
+def _mig(device: Device) -> re.Match[str] | None:
+    return _MIG.fullmatch(device.name) if device.vendor == "nvidia" and device.is_gpu else None
+
+
+def _whole_name(device: Device) -> str:
+    found = _mig(device)
+    return found["name"] if found else device.name
+
+
+def _part(spec: Spec, device: Device, part: str) -> Spec:
+    """Peaks by the share of the units; power is the whole board's, and so is AMD's bandwidth: how
+    its partitions share the memory is a mode of its own, which torch does not show."""
+    assert spec.units is not None
+    share = device.units / spec.units
+    bandwidth, l2 = spec.bandwidth_gbps, spec.l2_mib
+    if found := _mig(device):
+        memory = None if found["part"] else _memory_share(spec, int(found["gb"]))
+        bandwidth = bandwidth * memory if bandwidth and memory else None
+        l2 = l2 * memory if l2 and memory else None
+    elif device.is_gpu:
+        bandwidth, l2 = None, l2 and l2 * share  # of the L2 each XCD has its own
     peaks = tuple(
         msgspec.structs.replace(
             peak,
@@ -260,10 +174,20 @@ def _slice(spec: Spec, units: int, part: str) -> Spec:
     )
     return msgspec.structs.replace(
         spec,
-        units=units,
+        units=device.units,
         peaks=peaks,
-        bandwidth_gbps=None,
+        bandwidth_gbps=bandwidth,
+        l2_mib=l2,
         tdp_w=None,
         partition=part,
         scaled=share,
     )
+
+
+def _memory_share(spec: Spec, gb: int) -> float | None:
+    """How much of the memory a MIG slice of so many GB has; None where that is no eighth."""
+    if spec.memory_gb is None:
+        return None
+    eighths = round(_EIGHTHS * gb / spec.memory_gb)
+    apart = abs(_EIGHTHS * gb / spec.memory_gb - eighths)
+    return eighths / _EIGHTHS if 1 <= eighths <= _EIGHTHS and apart < 0.25 else None

@@ -24,6 +24,17 @@ _VALUE_MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal"
 _CLOCK_SM, _TEMPERATURE_GPU = 1, 0
 
 
+def find_gpu(nvml: Any, target: TelemetryTarget) -> Any:
+    """NVML's handle of a GPU or MIG slice; None where NVML lists none such."""
+    # Which of the two prefixes torch's UUID of a MIG slice wants is not documented.
+    for prefix in ("MIG-", "GPU-") if target.uuid else ():
+        found = ask(nvml, "nvmlDeviceGetHandleByUUID", f"{prefix}{target.uuid}")
+        if found is not None:
+            return found
+    address = f"0000{target.pci}".upper() if target.pci else None
+    return ask(nvml, "nvmlDeviceGetHandleByPciBusId", address) if address else None
+
+
 class NvidiaSensors:
     """SM clock, power, energy, temperature and limit reasons of one GPU.
 
@@ -42,7 +53,9 @@ class NvidiaSensors:
             )
         self._nvml = nvml
         nvml.nvmlInit()
-        handle = self._find(target)
+        handle = find_gpu(nvml, target)
+        if handle is None:
+            raise GemmbenchError("NVML does not list this GPU, neither by its UUID nor its address")
         is_slice = bool(ask(nvml, "nvmlDeviceIsMigDeviceHandle", handle))
         if is_slice:
             handle = nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(handle)
@@ -66,19 +79,6 @@ class NvidiaSensors:
             counters_ns=counters,
             active=self._active({name.partition("/")[0] for name in counters}),
         )
-
-    def _find(self, target: TelemetryTarget) -> Any:
-        # Which of the two prefixes torch's UUID of a MIG slice wants is not documented.
-        for prefix in ("MIG-", "GPU-") if target.uuid else ():
-            found = ask(self._nvml, "nvmlDeviceGetHandleByUUID", f"{prefix}{target.uuid}")
-            if found is not None:
-                return found
-        if target.pci:
-            address = f"0000{target.pci}".upper()
-            found = ask(self._nvml, "nvmlDeviceGetHandleByPciBusId", address)
-            if found is not None:
-                return found
-        raise GemmbenchError("NVML does not list this GPU, neither by its UUID nor its address")
 
     def _get(self, name: str, *args: object) -> Any:
         return ask(self._nvml, name, self._handle, *args)

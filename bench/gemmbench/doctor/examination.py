@@ -5,7 +5,8 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from gemmbench.devices.spec import match
+from gemmbench.devices.own import own_specs
+from gemmbench.devices.spec import match, nearest_miss
 from gemmbench.devices.target import TelemetryTarget
 from gemmbench.doctor.child import Child, ChildError
 from gemmbench.doctor.facts import Facts, TorchState
@@ -134,9 +135,10 @@ def _of_gpu(facts: Facts, device: Device | None, target: TelemetryTarget) -> Ite
         )
         return
     gpu = find(facts.gpus, target)
-    spec = match(device) if device else None
+    own = own_specs()
+    spec = match(device, own) if device else None
     if device is not None:
-        yield datasheet_finding(spec)
+        yield datasheet_finding(spec, nearest_miss(device, own))
     if gpu is None:
         problem = facts.signs.nvml_problem if target.vendor == "nvidia" else None
         what = f"not shown: {problem or 'the driver does not list this GPU'}"

@@ -50,11 +50,14 @@ def device_finding(
     return Finding(check=_NAME, grade="fault", what=f"{where}{what}", remedy=f"{remedy}{cpu}")
 
 
-def datasheet_finding(spec: Spec | None) -> Finding:
+def datasheet_finding(spec: Spec | None, miss: str | None = None) -> Finding:
+    """`miss` is why the sheet of that name is not this device's."""
     name = "datasheet"
     if spec is None:
-        what = "none is known for this device: no percentage of peak is given"
-        return Finding(check=name, grade="note", what=what)
+        why = f" ({miss})" if miss else ""
+        what = f"none is known for this device{why}: no percentage of peak is given"
+        remedy = "gemmbench list devices --template begins one of your own"
+        return Finding(check=name, grade="note", what=what, remedy=remedy)
     return Finding(check=name, grade="ok", what=spec.id)
 
 

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
-from gemmbench.records.schema import Record
+from gemmbench.records.outline import AnyRecord
 
 MOST = 2**53
 
@@ -20,8 +20,13 @@ class Code:
     spills: float
 
 
-def code_of(record: Record) -> Code:
+_NOTHING = Code(instructions="", registers=math.nan, spills=math.nan)
+
+
+def code_of(record: AnyRecord) -> Code:
     """The facts of a record; those that are not of the type that is expected are left out."""
+    if not record.compiled:
+        return _NOTHING
     counts: Counter[str] = Counter()
     for call in record.compiled:
         found = call.get("instructions")
@@ -35,7 +40,7 @@ def code_of(record: Record) -> Code:
     )
 
 
-def _counts(record: Record, name: str) -> list[int]:
+def _counts(record: AnyRecord, name: str) -> list[int]:
     found = [_count(call.get(name)) for call in record.compiled]
     return [count for count in found if count is not None]
 

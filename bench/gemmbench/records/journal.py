@@ -10,18 +10,20 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import msgspec
 
 from gemmbench.records import durable
 from gemmbench.records.reader import is_line, read_header
-from gemmbench.records.schema import KEPT_SAMPLES, Header, Line, Record
+from gemmbench.records.schema import KEPT_SAMPLES, Header, Line, Record, Roof
 from gemmbench.timing.turn import Turn
 from gemmkernels.errors import GemmbenchError
 
 _ENCODER = msgspec.json.Encoder()
 _BLOCK = 1 << 20
+
+Timed = TypeVar("Timed", Record, Roof)
 
 
 class MovedWarning(UserWarning):
@@ -153,8 +155,8 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def keep_samples(record: Record) -> Record:
-    """The record with the samples of at most 200, in whole rounds, evenly chosen over the run.
+def keep_samples(record: Timed) -> Timed:
+    """The record or roof with 200 samples at most, in whole rounds, evenly chosen over the run.
 
     Every turn keeps its median, and `n_samples` stays the true count. Where one round alone has
     more than 200, it is thinned evenly.

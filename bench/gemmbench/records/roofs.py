@@ -1,16 +1,15 @@
 """A device's own roofs as its probes measured them, and what of them a kernel reaches."""
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING
 
 from gemmbench.records.reader import Run
-from gemmbench.records.schema import Header
+from gemmbench.records.schema import Header, Roof
 from gemmbench.timing.statistics import Estimate, estimate, estimate_over_repeats
-from gemmbench.timing.turn import Turn
-from gemmbench.timing.verdict import values
+from gemmbench.timing.verdict import values, verdict
 from gemmkernels.errors import GemmbenchError
 from gemmkernels.precision import precision
 
@@ -20,6 +19,10 @@ if TYPE_CHECKING:
 UNITS = ("matrix", "vector")
 """Roofs of arithmetic."""
 
+BF16X3 = 3
+"""Products of bf16 for one that is counted: a third of bf16's roof is what bf16x3 can reach."""
+
+_WORST = ("throttled", "drifting", "noisy", "converged")
 Place = tuple[str, str, int]
 
 
@@ -28,7 +31,10 @@ class Measured:
     """One roof over its repeats: GB/s, TFLOP/s or µs with its 95% interval, and where it is from.
 
     `clock_mhz` is the clock that the device held meanwhile, NaN where nothing could see it; `bytes`
-    the memory that the probe went through, 0 where it is none.
+    the memory that the probe went through, 0 where it is none. `repeats` is how many of them count:
+    those that neighbours spoilt (`contended`) don't. `verdict` is the worst of theirs, but over
+    several repeats `converged` and `noisy` are said of the interval between them. `unsettled` is
+    what was measured in short turns.
     """
 
     name: str
@@ -40,6 +46,10 @@ class Measured:
     clock_mhz: float
     bytes: int
     source: str
+    repeats: int = 1
+    power_w: float = math.nan
+    verdict: str = "converged"
+    unsettled: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,16 +59,20 @@ class Roofs:
     found: tuple[Measured, ...] = ()
 
     def tflops(self, name: str) -> Measured | None:
-        """The highest roof of a precision's arithmetic on any unit; None of a sparse one."""
+        """The highest roof of a precision's arithmetic on any unit; None of a sparse one.
+
+        Scales are no arithmetic of their own: `fp8_e4m3_rowwise` has the roof of `fp8_e4m3`. bf16x3
+        has a third of bf16's, as it makes three products of bf16 for one.
+        """
         try:
             row = precision(name)
         except GemmbenchError:  # from a newer gemmbench
             return None
-        mine = [
-            one
-            for one in self.found
-            if one.name in UNITS and one.precision == row.arithmetic and not row.sparse
-        ]
+        if row.sparse:
+            return None
+        if row.arithmetic == "bf16x3":
+            return _third(self.tflops("bf16"))
+        mine = [one for one in self.found if one.name in UNITS and one.precision == row.arithmetic]
         return max(mine, key=lambda one: one.value, default=None)
 
     def get(self, name: str) -> Measured | None:
@@ -72,32 +86,54 @@ def place_of(header: Header) -> Place:
     return device.name, device.architecture, device.units
 
 
+def _third(roof: Measured | None) -> Measured | None:
+    if roof is None:
+        return None
+    value, low, high = (one / BF16X3 for one in (roof.value, roof.low, roof.high))
+    source = f"{roof.source} ÷ {BF16X3}"
+    return replace(roof, precision="bf16x3", value=value, low=low, high=high, source=source)
+
+
 def roofs_of(runs: Iterable[Run]) -> Roofs:
     """The roofs that these runs hold; of several of one kind the last run's counts."""
     found: dict[tuple[str, str], Measured] = {}
     for run in runs:
-        by_name: dict[tuple[str, str], list[int]] = {}
-        for index, roof in enumerate(run.roofs):
-            if roof.status == "ok":
-                by_name.setdefault((roof.name, roof.precision), []).append(index)
-        for key, indices in by_name.items():
-            if (one := _measured(run, indices)) is not None:
+        for key, lines in by_kind(run).items():
+            if (one := measured(run, lines)) is not None:
                 found[key] = one
     return Roofs(tuple(found.values()))
 
 
-def _measured(run: Run, indices: Sequence[int]) -> Measured | None:
-    lines = [run.roofs[index] for index in indices]
+def by_kind(run: Run) -> dict[tuple[str, str], list[Roof]]:
+    """The roofs of a run by name and precision, each with its repeats."""
+    found: dict[tuple[str, str], list[Roof]] = {}
+    for roof in run.roofs:
+        found.setdefault((roof.name, roof.precision), []).append(roof)
+    return found
+
+
+def is_contended(run: Run, roof: Roof) -> bool:
+    """Did neighbours on the cores spoil it?"""
+    return _verdict(run, roof) == "contended"
+
+
+def _verdict(run: Run, roof: Roof) -> str:
+    limits = {reason: ns for reason, ns in roof.limits.items() if ns is not None}
+    return verdict(roof.turns, target=run.header.method.target, limits_ns=limits)
+
+
+def measured(run: Run, lines: Sequence[Roof]) -> Measured | None:
+    """One roof over its repeats; None where none of them is ok, and free of neighbours."""
+    lines = [one for one in lines if one.status == "ok" and not is_contended(run, one)]
     times = [estimate(list(values(line.turns).values())) for line in lines]
-    times = [time for time in times if time.value > 0]
-    if not times:
+    kept = [(line, time) for line, time in zip(lines, times, strict=True) if time.value > 0]
+    if not kept:
         return None
-    several = len(times) > 1
-    time = estimate_over_repeats([one.value for one in times]) if several else times[0]
-    first = lines[0]
-    work = first.work
-    rate = _of_times(time, work, first.unit)
-    went_through = first.config.get("bytes")
+    several = len(kept) > 1
+    time = estimate_over_repeats([one.value for _, one in kept]) if several else kept[0][1]
+    first = kept[0][0]
+    rate = _of_times(time, first.work, first.unit)
+    turns = [turn for line, _ in kept for turn in line.turns]
     return Measured(
         name=first.name,
         precision=first.precision,
@@ -105,10 +141,32 @@ def _measured(run: Run, indices: Sequence[int]) -> Measured | None:
         value=rate.value,
         low=rate.low,
         high=rate.high,
-        clock_mhz=_clock([turn for line in lines for turn in line.turns]),
-        bytes=went_through if isinstance(went_through, int) else 0,
+        clock_mhz=_middle(turn.clock_mhz for turn in turns),
+        bytes=bytes_of(first),
         source=f"{run.path.name}: {' '.join(filter(None, (first.name, first.precision)))}",
+        repeats=len(kept),
+        power_w=_middle(turn.power_w for turn in turns),
+        verdict=_of_repeats([_verdict(run, line) for line, _ in kept], time, run),
+        unsettled=run.header.method.unsettled,
     )
+
+
+def _of_repeats(words: Sequence[str], time: Estimate, run: Run) -> str:
+    word = min(words, key=_WORST.index)
+    if len(words) > 1 and word in ("noisy", "converged"):
+        return "converged" if time.half_width <= run.header.method.target else "noisy"
+    return word
+
+
+def bytes_of(roof: Roof) -> int:
+    """The memory that a probe went through; 0 where it is none."""
+    found = roof.config.get("bytes")
+    return found if isinstance(found, int) else 0
+
+
+def rate_of(roof: Roof) -> Estimate:
+    """One repeat's figure in the unit of the roof."""
+    return _of_times(estimate(list(values(roof.turns).values())), roof.work, roof.unit)
 
 
 def _of_times(time: Estimate, work: float, unit: str) -> Estimate:
@@ -120,34 +178,72 @@ def _of_times(time: Estimate, work: float, unit: str) -> Estimate:
     return Estimate(value, low, high, time.n)
 
 
-def _clock(turns: Sequence[Turn]) -> float:
-    known = [turn.clock_mhz for turn in turns if turn.clock_mhz is not None]
+def _middle(seen: Iterable[float | None]) -> float:
+    known = [one for one in seen if one is not None]
     return median(known) if known else math.nan
+
+
+def is_beaten(roof: Measured, tflops_low: float) -> bool:
+    """Is the least that a kernel reaches above all that the roof may be? NaN is not."""
+    return tflops_low > (roof.value if math.isnan(roof.high) else roof.high)
+
+
+def reached(table: "pd.DataFrame") -> "pd.DataFrame":
+    """The rows that a roof is held against, of a table of `load`: what gemmbench verified itself.
+
+    What failed, or ran beside neighbours, has no interval, and is not among them; nor is what is
+    over the peak itself.
+    """
+    return table[table["tflops_low"].notna() & table["tool"].eq("") & ~table["impossible"]]
 
 
 def with_roofs(table: "pd.DataFrame", runs: Sequence[Run]) -> "pd.DataFrame":
     """The table with the measured roof of each row: its own run's, else the device's among `runs`.
 
-    A roof that a verified kernel of any of the rows beats, with its whole interval, is void.
+    A roof that a verified kernel of any of the device's rows beats, with its whole interval, is
+    void. Only kernels in turns as long as the roof's may: short ones borrow a cool device's clock.
     """
     if not any(run.roofs for run in runs):
         return table
-    by_place: dict[Place, list[Run]] = {}
+    by_place: dict[Hashable, list[Run]] = {}
     for run in runs:
-        by_place.setdefault(place_of(run.header), []).append(run)
+        by_place.setdefault(kin_of(run.header), []).append(run)
     known = {place: roofs_of(some) for place, some in by_place.items()}
-    of_run = {run.header.run_id: (roofs_of([run]), known[place_of(run.header)]) for run in runs}
-    sound = table["status"].eq("ok") & table["verdict"].ne("contended") & ~table["impossible"]
-    for (run_id, name), rows in table.groupby(["run_id", "precision"], sort=False):
-        own, others = of_run[str(run_id)]
-        roof = own.tflops(str(name)) or others.tflops(str(name))
+    places = {run.header.run_id: kin_of(run.header) for run in runs}
+    unsettled = {run.header.run_id: run.header.method.unsettled for run in runs}
+    own = {run.header.run_id: roofs_of([run]) for run in runs if run.roofs}
+    # What 100,000 rows have in common is looked at once.
+    keys = list(zip(table["run_id"].tolist(), table["precision"].tolist(), strict=True))
+    best = reached(table).groupby(["run_id", "precision"], sort=False)["tflops_low"].max()
+    most: dict[Hashable, float] = {}
+    for (where, what), rate in zip(best.index.tolist(), best.tolist(), strict=True):
+        kind = places[where], unsettled[where], _arithmetic(what)
+        most[kind] = max(rate, most.get(kind, rate))
+    roofs: dict[tuple[str, str], float] = {}
+    void: set[tuple[str, str]] = set()
+    for run_id, name in dict.fromkeys(keys):
+        roof = own[run_id].tflops(name) if run_id in own else None
+        roof = roof or known[places[run_id]].tflops(name)
         if roof is None:
             continue
-        reached = table.loc[rows.index, "tflops_low"].where(sound[rows.index]).max()
-        above = roof.value if math.isnan(roof.high) else roof.high
-        void = bool(reached > above)
-        table.loc[rows.index, "roof_void"] = void
-        if not void:
-            table.loc[rows.index, "roof_tflops"] = roof.value
+        kind = places[run_id], roof.unsettled, _arithmetic(name)
+        if is_beaten(roof, most.get(kind, math.nan)):
+            void.add((run_id, name))
+        else:
+            roofs[run_id, name] = roof.value
+    table["roof_void"] = [key in void for key in keys]
+    table["roof_tflops"] = [roofs.get(key, math.nan) for key in keys]
     table["pct_roof"] = 100 * table["tflops"] / table["roof_tflops"]
     return table
+
+
+def kin_of(header: Header) -> Hashable:
+    """`place_of`, and what else a roof holds for: the power limit, and that it was measured."""
+    return place_of(header), header.device.power_limit_w, header.synthetic
+
+
+def _arithmetic(name: str) -> str:
+    try:
+        return precision(name).arithmetic
+    except GemmbenchError:  # from a newer gemmbench
+        return name

@@ -143,9 +143,9 @@ class SelfTest(msgspec.Struct, frozen=True, kw_only=True, tag="selftest", tag_fi
 class Roof(msgspec.Struct, frozen=True, kw_only=True, tag="roof", tag_field="type"):
     """What a probe found the device itself to hold, in one repeat.
 
-    `name` is copy or cache (bytes read and written, GB/s), matrix or vector (FLOP without loads,
-    TFLOP/s), or launch-graph, launch-stream, launch-loop (an empty launch, µs). `work` is the bytes
-    or FLOP of a launch; `unit` what the rate or the time is told in.
+    `name` is copy or cache (bytes read and written, GB/s), read (bytes read), matrix or vector
+    (FLOP without loads, TFLOP/s), or launch-graph, launch-stream, launch-loop (an empty launch,
+    µs). `work` is the bytes or FLOP of a launch; `unit` what the rate or the time is told in.
     """
 
     repeat: Count

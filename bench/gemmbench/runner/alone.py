@@ -9,11 +9,13 @@ from pathlib import Path
 import msgspec
 
 from gemmbench._version import __version__
+from gemmbench.devices.own import own_specs
 from gemmbench.devices.spec import match
 from gemmbench.records.reader import Run
 from gemmbench.records.schema import Header, Method, Record
 from gemmbench.runner.clean import of_products
 from gemmbench.runner.group import GroupWork
+from gemmbench.runner.header import kept_sheet
 from gemmbench.runner.messages import (
     Afresh,
     Bound,
@@ -186,13 +188,15 @@ def _alone(
         encoding=device.encoding,
         sitting=0,
     )
-    spec = match(device)
+    own = own_specs()
+    spec = match(device, own)
     header = Header(
         run_id="alone",
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         version=__version__,
         device=device,
         device_id=spec.id if spec else None,
+        sheet=kept_sheet(spec, own),
         method=Method(**msgspec.structs.asdict(timing), data=data, seed=0, threads=threads),
     )
     turns = tuple(progress.turns) if record.status == "ok" else ()

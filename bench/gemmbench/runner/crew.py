@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 
+from gemmbench.devices.datasheet import Spec
+from gemmbench.devices.own import own_specs
 from gemmbench.runner.messages import (
     Answer,
     Ask,
@@ -42,11 +44,15 @@ class Crew:
     """At most one worker at a time, for one request, all alike.
 
     `setup_s` is what its `starts` took. A `tuning` writes tuned entries itself: elsewhere they are
-    part of what a kernel is, and must stay as they are.
+    part of what a kernel is, and must stay as they are. `own` are the user's datasheets, by default
+    those of the request.
     """
 
-    def __init__(self, request: Request, *, tuning: bool = False) -> None:
+    def __init__(
+        self, request: Request, *, tuning: bool = False, own: tuple[Spec, ...] | None = None
+    ) -> None:
         self._request = request
+        self.own = own_specs(request.spec) if own is None else own
         self._tuning = tuning
         self._first: Hello | None = None
         self.worker: WorkerProcess | None = None
@@ -67,6 +73,7 @@ class Crew:
                     device=device,
                     threads=request.threads,
                     files=request.files,
+                    own=self.own,
                     tuning=self._tuning,
                 )
             )

@@ -1,12 +1,14 @@
 """A run's header: what was measured with, and what was planned."""
 
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
 
 from gemmbench._version import __version__
-from gemmbench.devices.spec import match
+from gemmbench.devices.datasheet import Spec
+from gemmbench.devices.spec import match, restore
 from gemmbench.records.schema import Header, Method
 from gemmbench.runner.messages import Hello
 from gemmbench.runner.plan import Plan
@@ -24,10 +26,14 @@ def make_header(
     *,
     suites: tuple[str, ...],
     doctor: tuple[str, ...] = (),
+    own: tuple[Spec, ...] = (),
 ) -> Header:
-    """The header of a new run. It names no host, user, serial number or absolute path."""
+    """The header of a new run. It names no host, user, serial number or absolute path.
+
+    `own` are the user's datasheets: one that is the device's goes along.
+    """
     device = hello.device
-    spec = match(device)
+    spec = match(device, own)
     used = {case.kernel for group in plan.groups for case in group.cases}
     return Header(
         run_id=uuid.uuid4().hex[:8],
@@ -35,6 +41,7 @@ def make_header(
         version=__version__,
         device=device,
         device_id=spec.id if spec else None,
+        sheet=kept_sheet(spec, own),
         method=Method(
             **msgspec.structs.asdict(how),
             data=request.data,
@@ -57,6 +64,18 @@ def make_header(
         left_out=plan.left_out,
         doctor=doctor,
     )
+
+
+def kept_sheet(spec: Spec | None, own: Sequence[Spec]) -> dict[str, object] | None:
+    """The whole sheet, if it is one of the user's: who reads the run has not their file."""
+    whole = next((one for one in own if spec is not None and one.id == spec.id), None)
+    return None if whole is None else msgspec.to_builtins(whole)
+
+
+def sheets_of(header: Header) -> tuple[Spec, ...]:
+    """The user's datasheet that a run began with: it is taken up with no other."""
+    spec = restore(header.sheet) if header.sheet is not None else None
+    return () if spec is None else (spec,)
 
 
 def case_name(repeat: int, group: str, kernel: str, precision: str) -> str:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from gemmbench.records.journal import Journal
-from gemmbench.records.schema import Footer, Launched, Record, SelfTest, Status
+from gemmbench.records.schema import Footer, Launched, Record, Roof, SelfTest, Status
 from gemmbench.runner.header import case_name
 from gemmbench.runner.listener import Listener
 from gemmbench.runner.messages import Case
@@ -49,6 +49,15 @@ class Ledger:
             with self._stop.held():
                 self.journal.append(result)
         self._listener.tested(result)
+
+    def probed(self, roofs: Sequence[Roof]) -> None:
+        """Keep roofs, and tell; their statuses count as those of cases do."""
+        with self._stop.held():
+            if self.journal:
+                self.journal.append(*roofs)
+            for roof in roofs:
+                self.statuses[roof.status] += 1
+                self._listener.probed(roof)
 
     def name(self, found: Launched) -> None:
         """Keep what a case launched."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from gemmbench.records.schema import Header, Record, SelfTest
+from gemmbench.records.schema import Header, Record, Roof, SelfTest
 from gemmbench.runner.plan import Group, Plan
 from gemmbench.timing.turn import Turn
 
@@ -54,5 +54,7 @@ class Listener(Protocol):
     def ended(self, record: Record) -> None: ...
 
     def tested(self, result: SelfTest) -> None: ...
+
+    def probed(self, roof: Roof) -> None: ...
 
     def finished(self, outcome: Outcome) -> None: ...

@@ -2,12 +2,14 @@
 
 import msgspec
 
+from gemmbench.devices.datasheet import Spec
 from gemmbench.devices.target import TelemetryTarget
 from gemmbench.inspect.question import Compiled
 from gemmbench.timing.method import Timing
 from gemmbench.timing.turn import Turn
 from gemmkernels.device import Device
 from gemmkernels.kernel import Kernel
+from gemmkernels.probes.roofs import Wanted
 from gemmkernels.problem import Problem
 
 CHANNEL_LOST = 73
@@ -65,11 +67,15 @@ class KernelInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Open(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The first message: which device to take, and the user's kernel files to load."""
+    """The first message: which device to take, and the user's kernel files to load.
+
+    `own` are the datasheets that the user added.
+    """
 
     device: str
     threads: int | None
     files: tuple[str, ...]
+    own: tuple[Spec, ...] = ()
     tuning: bool = False
 
 
@@ -98,6 +104,14 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 class TestPair(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Measure the self-test pair."""
 
+    timing: Timing
+    seed: int
+
+
+class Probing(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Try each probe, then measure them in turns."""
+
+    probes: tuple[Wanted, ...]
     timing: Timing
     seed: int
 
@@ -146,7 +160,10 @@ class Space(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Doing(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """What begins now. A death before the next message is this case's, if it had not ended."""
+    """What begins now. A death before the next message is this case's, if it had not ended.
+
+    Of probes `case` is the place in the message that asked for them.
+    """
 
     case: int
     phase: str
@@ -166,6 +183,15 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     splits: int | None
     launch_s: float
     compiled: tuple[Compiled, ...] = ()
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A probe is ready: the bytes or FLOP of a launch, and what went into imports and compiling."""
+
+    case: int
+    setup_s: float
+    work: float
+    config: dict[str, int | str]
 
 
 class Took(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -212,7 +238,7 @@ class DeviceLost(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     reason: str
 
 
-ToWorker = Open | Ask | AskSpace | Work | TestPair | Profile
+ToWorker = Open | Ask | AskSpace | Work | TestPair | Probing | Profile
 FromWorker = (
     Hello
     | Refused
@@ -220,6 +246,7 @@ FromWorker = (
     | Space
     | Doing
     | Bound
+    | Ready
     | Took
     | Afresh
     | Ended

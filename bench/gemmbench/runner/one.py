@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from gemmbench.devices.detect import detect
+from gemmbench.devices.own import own_specs
 from gemmbench.runner.alone import Alone, measure_function, measure_kernel
 from gemmbench.runner.plan import make_timing, usual_layout
 from gemmbench.runner.request import Request
@@ -36,7 +37,7 @@ def measure_one(
 
     None is the default of `run`. Raises GemmbenchError for what makes no sense.
     """
-    on = detect(device)
+    on = detect(device, own=own_specs())
     problem = _problem(on, shape, sizes=sizes, batch=batch, precision=precision, layout=layout)
     how = _timing(on, preset, target=target, max_time_s=max_time_s)
     kernel = find(what) if isinstance(what, str) else what

@@ -49,7 +49,7 @@ def make_record(
     row = problem.numerics
     bound, ended = progress.bound, progress.ended
     turns = tuple(progress.turns) if progress.status == "ok" else ()
-    seen = _Seen.of(turns, telemetry)
+    seen = Seen.of(turns, telemetry)
     checked = ended is not None and ended.checks > 0
     record = Record(
         group=group,
@@ -108,7 +108,7 @@ def _stalls(turns: Sequence[Turn]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Seen:
+class Seen:
     """Turns with what the telemetry saw in them; the rest is of all turns together."""
 
     turns: tuple[Turn, ...]
@@ -116,7 +116,7 @@ class _Seen:
     limits: dict[str, float]
 
     @classmethod
-    def of(cls, turns: Sequence[Turn], telemetry: Telemetry | None) -> "_Seen":
+    def of(cls, turns: Sequence[Turn], telemetry: Telemetry | None) -> "Seen":
         if telemetry is None:
             return cls(turns=tuple(turns), energy_j=None, limits={})
         seen: list[Turn] = []

@@ -10,6 +10,7 @@ class Request:
     `shapes` are texts MxNxK; `m`, `n` and `k` values, ranges or lists of them; `shape_files` paths
     of tables; `kernels` names or paths of the user's files; seconds throughout; `target` is a
     fraction. `every_kernel` asks all of the ladder where neither a kernel nor a suite is named.
+    `roofs` measures the device's own first; `spec` is a file with the user's datasheets.
     """
 
     suites: tuple[str, ...] = ()
@@ -34,6 +35,8 @@ class Request:
     seed: int = 0
     out: str = "results/local"
     every_kernel: bool = False
+    roofs: bool = False
+    spec: str | None = None
     command: tuple[str, ...] = ()
 
     @property

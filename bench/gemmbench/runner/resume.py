@@ -42,6 +42,7 @@ def options_of(request: Request) -> dict[str, object]:
             shape_files=tuple(Path(text).name for text in request.shape_files),
             command=(),
             out="",
+            spec=None,
         )
     )
     return kept

@@ -10,6 +10,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
 from gemmbench.devices.telemetry import Telemetry
 from gemmbench.doctor.examination import Examination
 from gemmbench.records.journal import Journal
@@ -19,7 +21,7 @@ from gemmbench.runner import launched
 from gemmbench.runner.attempts import Attempts, timed_s
 from gemmbench.runner.budget import Budget
 from gemmbench.runner.crew import ChangedError, Crew, DeviceGoneError
-from gemmbench.runner.header import check_same, make_header
+from gemmbench.runner.header import check_same, make_header, sheets_of
 from gemmbench.runner.ledger import Ledger
 from gemmbench.runner.listener import Listener, Outcome
 from gemmbench.runner.messages import Case, Done, Hello, Profile, Refused, TestPair, Took
@@ -38,6 +40,7 @@ from gemmbench.runner.process import UnkillableError, WorkerDiedError
 from gemmbench.runner.recording import Progress, make_record
 from gemmbench.runner.request import Request
 from gemmbench.runner.resume import DEVICE_LOST, finished
+from gemmbench.runner.roofs import Roofs
 from gemmbench.runner.stopping import Stop
 from gemmbench.suites.reader import Suite
 from gemmbench.timing.method import Timing
@@ -45,13 +48,17 @@ from gemmbench.timing.turn import Turn
 from gemmkernels.errors import GemmbenchError
 from gemmkernels.ladder import LADDER
 from gemmkernels.probes.chain import WORK
+from gemmkernels.probes.roofs import check_precisions
 
 EXAMINE_S = 5.0
 """The examination takes a second, and began before the worker: later than that, a driver hangs."""
 
 
 class Supervisor:
-    """Carries out one request. `run()` may be called once."""
+    """Carries out one request. `run()` may be called once.
+
+    With `probing` it measures the device's own roofs, and no kernel.
+    """
 
     def __init__(
         self,
@@ -59,18 +66,27 @@ class Supervisor:
         listener: Listener,
         *,
         verify_only: bool = False,
+        probing: bool = False,
         resume: Run | None = None,
     ) -> None:
         self._request = request
         self._listener = listener
         self._verify_only = verify_only
+        self._probing = probing
         self._resume = resume
         self._stop = Stop()
-        self._crew = Crew(request)
+        self._crew = Crew(request, own=sheets_of(resume.header) if resume else None)
         self._attempts = Attempts(self._crew, listener, request, verify_only=verify_only)
         self._ledger = Ledger(self._stop, listener)
         self._examination = Examination()
         self._telemetry = Telemetry()
+        self._roofs = Roofs(
+            self._crew,
+            listener,
+            request,
+            telemetry=self._telemetry,
+            keep=self._ledger.probed,
+        )
         self._began = time.monotonic()
         self._hello: Hello | None = None
         self._timed_s = 0.0
@@ -82,7 +98,9 @@ class Supervisor:
 
     def run(self) -> Outcome:
         """Plan, measure, record. Raises GemmbenchError for a mistake of the user's."""
-        suites = chosen_suites(self._request)
+        if self._probing:
+            check_precisions(self._request.precisions)
+        suites = () if self._probing else chosen_suites(self._request)
         check_request(self._request, suites, [kernel.name for kernel in LADDER])
         with self._stop:
             outcome = self._carry_out(suites)
@@ -99,12 +117,23 @@ class Supervisor:
             self._telemetry.start(hello.target)
             preset = self._request.preset or next((s.preset for s in suites if s.preset), None)
             how = make_timing(self._request, hello.device, preset or "sustained")
-            plan = self._plan(hello, how, suites)
+            probes_s = 0.0
+            if self._wants_roofs:
+                probes_s = self._roofs.plan(hello.device, how)
+            plan = self._plan(hello, how, suites, probes_s)
             how = within_budget(self._request, how, plan)
             names = tuple(suite.name for suite in suites)
             header = make_header(
-                self._request, hello, plan, how, suites=names, doctor=self._faults(hello)
+                self._request,
+                hello,
+                plan,
+                how,
+                suites=names,
+                doctor=self._faults(hello),
+                own=self._crew.own,
             )
+            if self._probing:
+                header = msgspec.structs.replace(header, probing=True)
             try:
                 self._open_journal(header)
                 journal = self._ledger.journal
@@ -135,7 +164,21 @@ class Supervisor:
         found = self._examination.faults(EXAMINE_S, device=hello.device, target=hello.target)
         return tuple(fault.text for fault in found)
 
-    def _plan(self, hello: Hello, how: Timing, suites: Sequence[Suite]) -> Plan:
+    @property
+    def _wants_roofs(self) -> bool:
+        return self._probing or (self._request.roofs and not self._verify_only)
+
+    def _plan(self, hello: Hello, how: Timing, suites: Sequence[Suite], probes_s: float) -> Plan:
+        """`probes_s` is what roofs take, in all repeats: it is no part of the plan's estimate."""
+        if self._probing:
+            return Plan(
+                groups=(),
+                unsupported=(),
+                left_out=(),
+                repeats=how.repeats,
+                estimate_s=probes_s,
+            )
+        budget_s = self._request.budget_s
         cases = wanted_cases(
             self._request, suites, hello.device, hello.kernels, repeats=how.repeats
         )
@@ -146,7 +189,7 @@ class Supervisor:
             kernels=hello.kernels,
             device=hello.device,
             how=how,
-            budget_s=self._request.budget_s,
+            budget_s=None if budget_s is None else max(1.0, budget_s - probes_s),
         )
 
     def _take_up(self) -> None:
@@ -156,6 +199,9 @@ class Supervisor:
         path = self._resume.path
         self._ledger.journal = Journal.resume(path)
         run = self._resume = read(path)  # again: only from here on can no one else write to it
+        if run.header.probing:
+            raise GemmbenchError(f"{path} holds roofs only: measure them anew, gemmbench roofs")
+        self._roofs.take_up(run.roofs)
         self._ledger.take_up(record for record in run.records if finished(record))
         self._ledger.take_up_names(run.launched)
         if run.footer and not run.warnings and self._ledger.covers(run.header.plan):
@@ -178,13 +224,15 @@ class Supervisor:
             self._repeat_falls(plan, repeat)
             self._leave_out(plan.groups, repeat)
             todo = [group for group in plan.groups if self._ledger.missing(group, repeat)]
-            if not todo:
+            if not todo and not (self._probing and self._roofs.missing(repeat)):
                 continue
             if worked:  # a repeat is a process of its own
                 self._crew.stop()
             worked = True
             if not self._verify_only:
                 self._test_pair(repeat, how)
+            if self._wants_roofs:
+                self._roofs.measure(repeat)
             for group in todo:
                 if self._budget.is_over(group):
                     self._leave_out([group], repeat)
@@ -302,6 +350,8 @@ class Supervisor:
 
     def _abandon(self, plan: Plan, status: Status, reason: str) -> None:
         """Every planned case ends in a status: those that nobody came to, in this one, at once."""
+        if self._wants_roofs:
+            self._roofs.abandon(self._repeats(plan), status, reason)
         self._ledger.keep(
             [
                 self._ended(case, status, reason, group=group.name, repeat=repeat)
@@ -319,8 +369,11 @@ class Supervisor:
         footer = Footer(
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             wall_s=time.monotonic() - self._began,
-            timed_s=self._timed_s + self._attempts.timed_s,
-            setup_s=self._crew.setup_s + self._pair_s + self._attempts.compile_s,
+            timed_s=self._timed_s + self._attempts.timed_s + self._roofs.timed_s,
+            setup_s=self._crew.setup_s
+            + self._pair_s
+            + self._attempts.compile_s
+            + self._roofs.compile_s,
             statuses=dict(self._ledger.statuses),
             interrupted=interrupted,
         )

@@ -18,7 +18,7 @@ from gemmbench.records.reader import Run, read
 from gemmbench.records.schema import Footer, Header
 from gemmbench.runner.attempts import Attempts
 from gemmbench.runner.crew import ChangedError, Crew, DeviceGoneError
-from gemmbench.runner.header import check_same, make_header
+from gemmbench.runner.header import check_same, make_header, sheets_of
 from gemmbench.runner.ledger import Ledger
 from gemmbench.runner.messages import Case, Hello
 from gemmbench.runner.plan import (
@@ -84,7 +84,8 @@ class Tuner:
         self._began = time.monotonic()
         self._end_s = self._began + budget_s
         self._stop = Stop()
-        self._crew = Crew(request, tuning=True)
+        own = sheets_of(resume.header) if resume else None
+        self._crew = Crew(request, tuning=True, own=own)
         self._attempts = Attempts(self._crew, listener, request)
         self._ledger = Ledger(self._stop, listener)
         self._examination = Examination()
@@ -186,6 +187,7 @@ class Tuner:
             how,
             suites=tuple(suite.name for suite in suites),
             doctor=tuple(fault.text for fault in found),
+            own=self._crew.own,
         )
         # It plans as it goes: no case is missing that was not tried.
         request = {**header.request, "tuned": self._out_name}

@@ -33,6 +33,7 @@ from gemmbench.runner.messages import (
     Hello,
     KernelInfo,
     Open,
+    Probing,
     Profile,
     Refused,
     Space,
@@ -115,7 +116,7 @@ class Worker:
         from gemmkernels.ladder import LADDER
         from gemmkernels.userfile import load_file
 
-        device = detect(message.device, threads=message.threads)
+        device = detect(message.device, threads=message.threads, own=message.own)
         take(device)
         self.slate = CleanSlate(gpu=device.is_gpu)
         self.kernels = {kernel.name: kernel for kernel in LADDER}
@@ -229,6 +230,13 @@ class Worker:
         close()
         self.channel.send(Done(setup_s=setup_s))
 
+    def probe(self, message: Probing) -> None:
+        from gemmbench.runner.roofs_work import RoofWork
+
+        assert self.device is not None
+        RoofWork(message, self.device, self.channel.send).run()
+        self.channel.send(Done())
+
 
 def _commands(stream: BinaryIO) -> Iterator[ToWorker]:
     decoder = msgspec.json.Decoder(ToWorker)
@@ -267,6 +275,8 @@ def main() -> None:
                     worker.work(message)
                 case TestPair():
                     worker.test_pair(message)
+                case Probing():
+                    worker.probe(message)
                 case Profile():
                     worker.profile(message)
     except GemmbenchError as error:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from gemmbench.show.tables import Table, listing
-from gemmbench.show.text import digits
 from gemmkernels.errors import UnknownNameError
 from gemmkernels.ladder import LADDER
 from gemmkernels.precision import PRECISIONS
@@ -16,6 +15,7 @@ def catalogue(what: str) -> Table:
         "suites": _suites,
         "devices": _devices,
         "precisions": _precisions,
+        "published": _published,
     }
     if what not in lists:
         raise UnknownNameError("list", what, lists)
@@ -58,29 +58,15 @@ def _suites() -> Table:
 
 
 def _devices() -> Table:
-    from gemmbench.devices.spec import specs
+    from gemmbench.show.datasheets import devices
 
-    columns = ("fp64", "fp32", "tf32", "bf16", "fp8_e4m3", "int8")
+    return devices()[0]
 
-    def peak(spec: object, precision: str) -> str:
-        found = spec.peak(precision)  # type: ignore[attr-defined]
-        return digits(found.tflops) if found else ""
 
-    return listing(
-        ("device", "name", "architecture", *columns, "GB/s", "W"),
-        [
-            (
-                spec.id,
-                spec.name,
-                spec.architecture,
-                *(peak(spec, name) for name in columns),
-                digits(spec.bandwidth_gbps) if spec.bandwidth_gbps else "",
-                digits(spec.tdp_w) if spec.tdp_w else "",
-            )
-            for spec in specs()
-        ],
-        title="Dense peaks, TFLOP/s, from the vendors' spec sheets",
-    )
+def _published() -> Table:
+    from gemmbench.show.published import published_list
+
+    return published_list()
 
 
 def _precisions() -> Table:

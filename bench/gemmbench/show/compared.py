@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.lines import Line2D
 
-from gemmbench.analysis.comparison import Compared, Comparison
+from gemmbench.analysis.comparison import Compared, Comparison, Measured
 from gemmbench.show.style import (
     CHARACTER_IN,
     GREY,
@@ -17,7 +17,7 @@ from gemmbench.show.style import (
     look,
     ratios,
 )
-from gemmbench.show.text import printable
+from gemmbench.show.text import device_named, printable
 from gemmkernels.errors import GemmbenchError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def compare(found: Comparison) -> "Figure":
     told = "" if len(rows) == len(found.rows) else f" · {len(rows)} of {len(found.rows)} rows"
     made = figure(
         *(width, 1.9 + 0.2 * len(rows)),
-        caption=f"a: {found.device_a} · b: {found.device_b} · preset {found.preset}{told}",
+        caption=f"a: {_side(found.a)} · b: {_side(found.b)} · preset {found.a.preset}{told}",
     )
     axes = made.subplots()
     axes.axvspan(1 / (1 + found.delta), 1 + found.delta, color="#EEEEEE", zorder=0)
@@ -75,6 +75,13 @@ def compare(found: Comparison) -> "Figure":
     ]
     head(made, "How fast is b against a?", handles, shown)
     return made
+
+
+def _side(one: Measured) -> str:
+    told = [f"measured by {one.tool}"] if one.tool else []
+    told += ["synthetic: never measured"] if one.synthetic else []
+    device = device_named(one.device, one.partition)
+    return f"{device} ({', '.join(told)})" if told else device
 
 
 def _name(row: Compared) -> str:

@@ -20,6 +20,7 @@ from gemmbench.show.style import (
     dress,
     figure,
     head,
+    kernel_looks,
     label,
     look,
     rates,
@@ -27,7 +28,6 @@ from gemmbench.show.style import (
 )
 from gemmbench.show.text import digits, printable, times
 from gemmkernels.errors import GemmbenchError
-from gemmkernels.ladder import LADDER
 from gemmkernels.precision import PRECISIONS
 from gemmkernels.problem import shape_text
 
@@ -119,9 +119,7 @@ def sweep(rows: "pd.DataFrame") -> "Figure":
     rungs = {row.kernel: rung(row.kernel, row.tier) for row in rows_of(shown, ("kernel", "tier"))}
     kernels = sorted(rungs, key=rungs.__getitem__)
     _readable(len(kernels) * len(precisions), "lines")
-    shipped = tuple(kernel.name for kernel in LADDER)
-    own = tuple(name for name in kernels if name not in shipped)
-    looks = {name: look(_place(name, shipped + own)) for name in kernels}
+    looks = kernel_looks(kernels)
     across = min(len(precisions), 2 if len(precisions) in (2, 4) else 3)
     down = -(-len(precisions) // across)
     width = 6.8 if across == 1 else 4.3 * across

@@ -21,7 +21,8 @@ def finish(path: Path, *, timed_share: float, cut_short: bool = False) -> None:
     if len(top):
         echo(results.summary(top))
         if top["peak_tflops"].isna().all():
-            print("No spec sheet is known for this device, so no percentage of peak is given.")
+            print("No spec sheet is known for this device, so no percentage of peak is given:")
+            print("gemmbench list devices --template begins one of your own, for run --spec.")
     elif df["status"].isin(("interrupted", "unsupported")).all():
         print("Nothing was measured before the run was stopped, or its time budget was spent.")
     else:

@@ -4,44 +4,73 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gemmbench.analysis.explain import Wanted, explain
 from gemmbench.show.style import save
 from gemmkernels.errors import GemmbenchError, UnknownNameError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-KINDS = ("ladder", "sweep", "compare")
+KINDS = ("ladder", "sweep", "waterfall", "roofline", "compare")
+EXPLAINED = ("waterfall", "roofline")
 
 
-def draw(sources: Sequence[str], *, kind: str, out: Path | None) -> list[Path]:
+def draw(
+    sources: Sequence[str],
+    *,
+    kind: str,
+    out: Path | None,
+    wanted: Wanted | None = None,
+    roofs: Sequence[str] = (),
+) -> list[Path]:
     """Draw a picture a run (`compare`: one of two); returns the paths of the PNGs and SVGs.
 
-    `out` is a path without ending. Raises UnknownNameError for another kind, and GemmbenchError
-    where there is nothing to draw.
+    `out` is a path without ending. `wanted` and `roofs` are of a waterfall and a roofline. Raises
+    UnknownNameError for another kind, and GemmbenchError where there is nothing to draw.
     """
     if kind not in KINDS:
         raise UnknownNameError("kind of plot", kind, KINDS)
+    if (wanted or roofs) and kind not in EXPLAINED:
+        raise GemmbenchError(
+            f"--kind {kind} draws all of a run: --problem, --kernel, --precision and --roofs are "
+            f"for {' and '.join(EXPLAINED)}"
+        )
     if kind == "compare":
         return save(_comparison(sources), out or Path(f"{_stem(sources[-1])}-compare"))
-    from gemmbench.records.reader import read_many
-
-    runs = read_many(list(sources))
+    made = (
+        _explained(sources, kind, wanted or Wanted(), roofs)
+        if kind in EXPLAINED
+        else _of_runs(sources, kind)
+    )
     written: list[Path] = []
-    for index, run in enumerate(runs):
-        stem = Path(f"{_stem(str(run.path))}-{kind}")
+    for index, (path, picture) in enumerate(made):
+        stem = Path(f"{_stem(str(path))}-{kind}")
         if out is not None:
-            stem = out if len(runs) == 1 else out.with_name(f"{out.name}-{index + 1}")
-        written += save(_of_run(str(run.path), kind), stem)
+            stem = out if len(made) == 1 else out.with_name(f"{out.name}-{index + 1}")
+        written += save(picture, stem)
     return written
 
 
-def _of_run(path: str, kind: str) -> "Figure":
+def _of_runs(sources: Sequence[str], kind: str) -> list[tuple[Path, "Figure"]]:
     from gemmbench.analysis.speedup import ladder
     from gemmbench.records.frame import load
+    from gemmbench.records.reader import read_many
     from gemmbench.show import figures
 
-    rows = ladder(load(path))
-    return figures.ladder(rows) if kind == "ladder" else figures.sweep(rows)
+    draw = figures.ladder if kind == "ladder" else figures.sweep
+    return [(run.path, draw(ladder(load(run.path)))) for run in read_many(list(sources))]
+
+
+def _explained(
+    sources: Sequence[str], kind: str, wanted: Wanted, roofs: Sequence[str]
+) -> list[tuple[Path, "Figure"]]:
+    from gemmbench.show.roofline import roofline
+    from gemmbench.show.waterfall import waterfall
+
+    runs = explain(sources, roofs=roofs, wanted=wanted)
+    if kind == "roofline":
+        return [(one.path, roofline(one)) for one in runs]
+    return [(one.path, waterfall(one.gaps if wanted else one.best, rows=one.rows)) for one in runs]
 
 
 def _comparison(sources: Sequence[str]) -> "Figure":

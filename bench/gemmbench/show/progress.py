@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from gemmbench.records.schema import Header, Record, SelfTest
+from gemmbench.records.roofs import rate_of
+from gemmbench.records.schema import Header, Record, Roof, SelfTest
 from gemmbench.runner.listener import Outcome
 from gemmbench.runner.plan import Group, Plan
 from gemmbench.show.diagnosis import unfit
@@ -54,6 +55,8 @@ class Quiet:
 
     def tested(self, result: SelfTest) -> None: ...
 
+    def probed(self, roof: Roof) -> None: ...
+
     def finished(self, outcome: Outcome) -> None: ...
 
     def close(self) -> None: ...
@@ -82,7 +85,9 @@ class Progress(Quiet):
         self._say(f"{device.name} ({device.architecture}, {device.units} units{spec})")
         times = f", {plan.repeats} repeats" if plan.repeats > 1 else ""
         size = f"{_count(cases, 'case')} in {_count(len(plan.groups), 'group')}{times}"
-        if path is None:
+        if header.probing:
+            self._say(f"roofs, preset {how.preset}{times}; about {span(plan.estimate_s)}")
+        elif path is None:
             self._say(f"{size} to verify, data {how.data}")
         else:
             self._say(
@@ -139,6 +144,18 @@ class Progress(Quiet):
             self._say(f"    {told}")
         if rate > self._best.get(record.precision, (0.0, ""))[0]:
             self._best[record.precision] = (rate, record.kernel)
+
+    def probed(self, roof: Roof) -> None:
+        what = f"roof: {roof.name:<14} {roof.precision:<9}"
+        if roof.status == "interrupted":
+            return
+        if roof.status != "ok":
+            self._say(f"  {what}  {roof.status}: {roof.reason}")
+            return
+        found = rate_of(roof)
+        word = verdict(roof.turns, target=self._target)
+        unit = {"us": "µs"}.get(roof.unit, roof.unit)
+        self._say(f"  {what}  {digits(found.value):>10} {unit:<7}  {word}")
 
     def finished(self, outcome: Outcome) -> None:
         self._tell_unsupported()

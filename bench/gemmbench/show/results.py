@@ -1,12 +1,19 @@
-"""The tables of a run, of its summary and of a comparison."""
+"""The tables of a run and of its summary."""
 
 import math
 from typing import TYPE_CHECKING, Any
 
-from gemmbench.analysis.comparison import Compared, Comparison
 from gemmbench.analysis.rows import rows_of
 from gemmbench.show.tables import Table, without_empty
-from gemmbench.show.text import digits, duration, half_width, percent, printable, times
+from gemmbench.show.text import (
+    device_named,
+    digits,
+    duration,
+    half_width,
+    percent,
+    printable,
+    times,
+)
 from gemmkernels.precision import SPARSE
 from gemmkernels.problem import shape_text
 
@@ -15,13 +22,15 @@ if TYPE_CHECKING:
 
 REASON = 70
 CAPTION = 500
+SAID_ALIKE = 3
 SOFTWARE = ("torch", "cuda", "hip", "rocm", "driver", "triton", "numba")
 _BASE = ("base_kernel", "base_precision", "precision")
+_RATES = ("TFLOP/s", "of peak", "of roof")
 _SPARSE_RATES = ("sparse TFLOP/s", "of sparse peak")
 _NUMBERS = frozenset(
     (
-        *("time", "±", "TFLOP/s", "of peak", *_SPARSE_RATES),
-        *("speedup", "95% interval", "a", "b", "b / a"),
+        *("time", "±", *_RATES, *_SPARSE_RATES),
+        *("speedup", "95% interval"),
     )
 )
 
@@ -52,12 +61,16 @@ def caption(rows: "pd.DataFrame") -> str:
     """What a run's figures hold for: device, the software that decides speed, preset."""
     one = next(rows_of(rows.head(1)))
     known = dict(part.split("=", 1) for part in one.software.split("; ") if "=" in part)
-    parts = [one.device, *(f"{name} {known[name]}" for name in SOFTWARE if name in known)]
-    parts += [f"preset {one.preset}", f"data {one.data}"]
+    parts = [device_named(one.device, one.partition)]
+    parts += [f"{name} {known[name]}" for name in SOFTWARE if name in known]
+    parts += [f"measured by {one.tool}"] if one.tool else []
+    parts += [f"preset {one.preset}", *([f"data {one.data}"] if one.data else [])]
     if one.cache:
         parts.append(f"cache {one.cache}")
     if one.unsettled:
         parts.append("unsettled")
+    if one.synthetic:
+        parts.append("synthetic: never measured")
     return printable(" · ".join(printable(part, 80) for part in parts if part), CAPTION)
 
 
@@ -72,35 +85,50 @@ def _run(shown: "pd.DataFrame", *, title: str, hidden: int = 0, sparse: bool = F
         notes.append(f"speedup over {', '.join(overs)}, paired within each round")
     if shown["impossible"].any():
         notes.append("impossible: over 102% of the peak at the measured clock")
+    if shown["pct_roof"].notna().any():
+        notes.append("of roof: of what the device's own units were measured to reach")
+    if len(void := dict.fromkeys(shown.loc[shown["roof_void"], "precision"])):
+        notes.append(
+            f"void: the measured roof of {', '.join(map(printable, void))}, as a verified kernel "
+            "beats it"
+        )
     if sparse:
         notes.append("sparse TFLOP/s count the zeros too, as a spec sheet's sparse peak does")
-    notes += [
-        f"{printable(row.kernel)} {row.precision} {problem_of(row)}: {printable(row.warnings, 200)}"
-        for row in rows_of(shown[shown["warnings"].ne("")])
-    ]
+    notes += _warnings(shown[shown["warnings"].ne("")])
     table = Table(
         title=title,
         columns=(
             *("kernel", "precision", "shape", "time", "±"),
-            *(_SPARSE_RATES if sparse else ("TFLOP/s", "of peak")),
+            *(_SPARSE_RATES if sparse else _RATES),
             *("speedup", "verdict"),
         ),
-        rows=tuple(_cells(row) for row in rows_of(shown)),
+        rows=tuple(_cells(row, sparse=sparse) for row in rows_of(shown)),
         right=_NUMBERS,
         notes=tuple(notes),
     )
-    return without_empty(table, optional=("of peak", _SPARSE_RATES[1], "speedup"))
+    return without_empty(table, optional=(*_RATES[1:], _SPARSE_RATES[1], "speedup"))
 
 
-def _cells(row: Any) -> tuple[str, ...]:
+def _warnings(rows: "pd.DataFrame") -> list[str]:
+    """A line a row; what is said of many rows alike is said once."""
+    counts = rows["warnings"].value_counts(sort=False)
+    many = {str(text): int(count) for text, count in counts.items() if count > SAID_ALIKE}
+    return [f"{count} rows: {printable(text, 200)}" for text, count in many.items()] + [
+        f"{printable(row.kernel)} {row.precision} {problem_of(row)}: {printable(row.warnings, 200)}"
+        for row in rows_of(rows)
+        if row.warnings not in many
+    ]
+
+
+def _cells(row: Any, *, sparse: bool) -> tuple[str, ...]:
+    dense = (digits(row.tflops), percent(row.pct_peak), percent(row.pct_roof))
     return (
         _kernel(row),
         row.precision,
         problem_of(row),
         duration(row.time_us),
         half_width(row.time_us, row.time_us_low, row.time_us_high),
-        digits(row.sparse_tflops if row.precision in SPARSE else row.tflops),
-        percent(row.pct_sparse_peak if row.precision in SPARSE else row.pct_peak),
+        *((digits(row.sparse_tflops), percent(row.pct_sparse_peak)) if sparse else dense),
         "base" if _is_base(row) else times(row.speedup),
         _said(row),
     )
@@ -171,85 +199,3 @@ def _best(rows: "pd.DataFrame") -> Table:
         right=_NUMBERS - {"speedup"},
     )
     return without_empty(table, optional=("95% interval", "of dense peak", "speedup"))
-
-
-def comparison(found: Comparison) -> tuple[Table, ...]:
-    """The rows, the geometric means and what differs."""
-    a, b = printable(found.device_a), printable(found.device_b)
-    title = f"a: {a} ({_files(found.files_a)}), b: {b} ({_files(found.files_b)})"
-    main = Table(
-        title=f"{title}; preset {found.preset}",
-        columns=(
-            *(found.by, "precision", "shape", "a", "b", "b / a", "95% interval"),
-            *("of peak a", "of peak b", "verdict"),
-        ),
-        rows=tuple(_compared(row, found.by) for row in found.rows),
-        right=_NUMBERS | {"of peak a", "of peak b"},
-        notes=_notes(found),
-    )
-    tables = [without_empty(main, optional=("95% interval", "of peak a", "of peak b"))]
-    if found.geomeans:
-        means = tuple(
-            (
-                one.precision,
-                str(one.rows),
-                times(one.ratio),
-                _interval(one.ratio_low, one.ratio_high),
-                f"{one.verdict}: {one.why}" if one.why else one.verdict,
-            )
-            for one in found.geomeans
-        )
-        table = Table(
-            title="Geometric mean",
-            columns=("precision", "rows", "b / a", "95% interval", "verdict"),
-            rows=means,
-            right=_NUMBERS | {"rows"},
-        )
-        tables.append(without_empty(table, optional=("95% interval",)))
-    if found.differs:
-        cells = tuple((printable(d.what), printable(d.a), printable(d.b)) for d in found.differs)
-        tables.append(Table(title="What differs", columns=("what", "a", "b"), rows=cells))
-    return tuple(tables)
-
-
-def _files(files: tuple[str, ...]) -> str:
-    first = printable(files[0], 60)
-    return first if len(files) == 1 else f"{first} and {len(files) - 1} more"
-
-
-def _interval(low: float, high: float) -> str:
-    return f"{digits(low)} … {digits(high)}" if math.isfinite(low) else ""
-
-
-def _compared(row: Compared, by: str) -> tuple[str, ...]:
-    name = printable(row.name)
-    if by == "tier" and row.kernel_a != row.kernel_b:
-        name += f" ({printable(row.kernel_a)} → {printable(row.kernel_b)})"
-    return (
-        name + (f" [{printable(row.modes)}]" if row.modes else ""),
-        row.precision,
-        row.shape if row.layout == "nn" else f"{row.shape} {row.layout}",
-        duration(row.time_a_us),
-        duration(row.time_b_us),
-        times(row.ratio),
-        _interval(row.ratio_low, row.ratio_high),
-        percent(row.pct_peak_a),
-        percent(row.pct_peak_b),
-        f"{row.verdict}: {row.why}" if row.why else row.verdict,
-    )
-
-
-def _notes(found: Comparison) -> tuple[str, ...]:
-    counts = {word: found.count(word) for word in ("faster", "slower", "same", "unsure")}
-    notes = [
-        ", ".join(f"{count} {word}" for word, count in counts.items())
-        + f"; a change below {percent(100 * found.delta)} is the same"
-    ]
-    if found.machine == "moved":
-        notes.append(f"the machine changed: its self-test reads {times(found.anchor.value)} in b")
-    if found.machine == "unknown":
-        notes.append("no self-test on both sides: whether the machine changed is not known")
-    notes += [f"not compared: {printable(one)}" for one in found.left_out[:5]]
-    if len(found.left_out) > 5:
-        notes.append(f"not compared: {len(found.left_out) - 5} more")
-    return tuple(notes)

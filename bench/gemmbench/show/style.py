@@ -20,6 +20,7 @@ from matplotlib.ticker import (
 
 from gemmbench.show.text import printable
 from gemmkernels.errors import GemmbenchError
+from gemmkernels.ladder import LADDER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,6 +61,14 @@ def look(index: int) -> Look:
         HATCHES[index % len(HATCHES)],
         LINES[index // len(COLOURS) % len(LINES)],
     )
+
+
+def kernel_looks(names: Sequence[str]) -> dict[str, Look]:
+    """The looks of kernels: the ladder's own are the same in every figure."""
+    shipped = [kernel.name for kernel in LADDER]
+    own = [name for name in names if name not in shipped]
+    places = {name: index for index, name in enumerate([*shipped, *own])}
+    return {name: look(places[name]) for name in names}
 
 
 def figure(width: float, height: float, *, caption: str) -> Figure:

@@ -50,10 +50,16 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        rows = tuple(tuple(printable(cell, CELL) for cell in row) for row in self.rows)
-        object.__setattr__(self, "rows", rows)
+        object.__setattr__(self, "rows", tuple(map(_safe, self.rows)))
         object.__setattr__(self, "title", printable(self.title, LINE))
         object.__setattr__(self, "notes", tuple(printable(note, LINE) for note in self.notes))
+
+
+def _safe(row: tuple[str, ...]) -> tuple[str, ...]:
+    # A table may have 100,000 rows: what is plain and short is seen at once.
+    if "".join(row).isprintable() and max(map(len, row), default=0) <= CELL:
+        return row
+    return tuple(printable(cell, CELL) for cell in row)
 
 
 def listing(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> Table:
@@ -81,19 +87,22 @@ def without_empty(table: Table, *, optional: Sequence[str]) -> Table:
 def to_text(table: Table) -> str:
     """Plain aligned text, of any width."""
     lines = [table.columns, *table.rows]
-    widths = [max(_width(line[index]) for line in lines) for index in range(len(table.columns))]
+    by_column = [_widths(column) for column in zip(*lines, strict=True)]
+    widths = [max(column) for column in by_column]
+    sizes = zip(*by_column, strict=True)
     right = [name in table.right for name in table.columns]
 
-    def line(cells: Sequence[str]) -> str:
-        padded = (
-            " " * (width - _width(cell)) + cell if flush else cell + " " * (width - _width(cell))
-            for cell, width, flush in zip(cells, widths, right, strict=True)
-        )
+    def line(cells: Sequence[str], size: Sequence[int]) -> str:
+        padded = [
+            " " * (width - own) + cell if flush else cell + " " * (width - own)
+            for cell, own, width, flush in zip(cells, size, widths, right, strict=True)
+        ]
         return "  ".join(padded).rstrip()
 
     head = [table.title] if table.title else []
     rule = "  ".join("─" * width for width in widths)
-    return "\n".join([*head, line(table.columns), rule, *map(line, table.rows), *table.notes])
+    first, *rest = map(line, lines, sizes)
+    return "\n".join([*head, first, rule, *rest, *table.notes])
 
 
 def to_markdown(table: Table) -> str:
@@ -103,10 +112,10 @@ def to_markdown(table: Table) -> str:
         return f"| {' | '.join(cells)} |"
 
     marks = ("---:" if name in table.right else "---" for name in table.columns)
-    body = [line(map(_escaped, row)) for row in table.rows]
-    head = [f"**{_escaped(table.title)}**", ""] if table.title else []
-    notes = [part for note in table.notes for part in ("", _escaped(note))]
-    return "\n".join([*head, line(map(_escaped, table.columns)), line(marks), *body, *notes])
+    body = [line(map(in_markdown, row)) for row in table.rows]
+    head = [f"**{in_markdown(table.title)}**", ""] if table.title else []
+    notes = [part for note in table.notes for part in ("", in_markdown(note))]
+    return "\n".join([*head, line(map(in_markdown, table.columns)), line(marks), *body, *notes])
 
 
 def echo(
@@ -172,6 +181,12 @@ def _print_rich(table: Table, console: "Console") -> None:
         console.print(Text(note, style="dim"))
 
 
+def _widths(column: Sequence[str]) -> list[int]:
+    # µs and × among them, such a column is measured at once.
+    is_plain = len(text := "".join(column)) == len(text.encode("latin-1", "ignore"))
+    return list(map(len if is_plain else _width, column))
+
+
 def _width(text: str) -> int:
     if text.isascii():
         return len(text)
@@ -180,7 +195,8 @@ def _width(text: str) -> int:
     return cell_len(text)
 
 
-def _escaped(text: str) -> str:
+def in_markdown(text: str) -> str:
+    """Text as it stands, whatever Markdown makes of its marks."""
     for mark, safe in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("`", "\\`"), ("*", "\\*")):
         text = text.replace(mark, safe)
     return text

@@ -9,7 +9,10 @@ MANY = 10_000
 
 def printable(text: object, limit: int = MANY) -> str:
     """Text with control, bidirectional and unassigned characters escaped, cut at `limit`."""
-    found = escaped(str(text)[: limit + 1])
+    text = str(text)
+    if len(text) <= limit and text.isprintable():
+        return text
+    found = escaped(text[: limit + 1])
     return found if len(found) <= limit else found[: limit - 1] + "…"
 
 
@@ -22,6 +25,11 @@ def digits(value: float, count: int = 4) -> str:
     rounded = float(f"{value:.{count - 1}e}")
     places = count - 1 - math.floor(math.log10(abs(rounded)))
     return f"{rounded:,.{max(0, places)}f}"
+
+
+def device_named(name: str, partition: str) -> str:
+    """A device, and which part of it; the name of a MIG slice says that itself."""
+    return name if not partition or partition in name else f"{name} {partition}"
 
 
 def duration(time_us: float) -> str:

@@ -1,4 +1,4 @@
-"""Intervals, speedups and drift, by rules whose error rates were measured under noise.
+"""Intervals and speedups, by rules whose error rates were measured under noise.
 
 Nothing here assumes normal or independent samples: the values are turn medians, one a round, and
 the intervals are order statistics of those. With several repeats the spread between repeats
@@ -6,11 +6,11 @@ decides, since what differs from process to process is larger than what differs 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
-from statistics import fmean, median
+from typing import TypeAlias
 
 import numpy as np
 
@@ -25,14 +25,12 @@ FLOOR_BESIDE = 0.01
 """Beside a neighbour ±1%: what it does to caches and clocks shows in no sample, and falls harder on
 the longer of two (up to 0.5% at 4 to 1: `python tests/planted_ratios.py`)."""
 
-DRIFT_P = 0.01
-BLOCKS = 10
-FEWEST_FALLING = 8
-"""Kendall's p of ten values is below 0.01 where at most 8 of the 45 pairs fall, or rise."""
-_PAIRS = tuple((i, j) for i in range(BLOCKS) for j in range(i + 1, BLOCKS))
+Floats: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.float64]]"
+
+Turns: TypeAlias = Mapping[int, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Estimate:
     """A median with its 95% interval; NaN where there are too few values for one."""
 
@@ -76,6 +74,18 @@ def estimate(values: Sequence[float]) -> Estimate:
     return Estimate(middle, ordered[ranks[0]], ordered[ranks[1]], n)
 
 
+def estimates(rows: Floats) -> tuple[Floats, Floats, Floats]:
+    """`estimate` of each row of a matrix: the medians, and the ends of their intervals."""
+    n = rows.shape[1]
+    ordered = np.sort(rows, axis=1)
+    middle = (ordered[:, (n - 1) // 2] + ordered[:, n // 2]) / 2
+    ranks = _ranks(n)
+    if ranks is None:
+        unknown = np.full(len(rows), math.nan)
+        return middle, unknown, unknown
+    return middle, ordered[:, ranks[0]], ordered[:, ranks[1]]
+
+
 def estimate_over_repeats(medians: Sequence[float]) -> Estimate:
     """Geometric mean of the repeats' medians, with Student's t on their logs (two or more)."""
     logs = np.log(np.asarray(medians, dtype=float))
@@ -106,111 +116,45 @@ def paired_ratio(slow: Mapping[int, float], fast: Mapping[int, float]) -> Estima
     Keys are rounds, values times. Rounds that only one side has are left out. The interval is that
     of the log ratios, never narrower than ±0.5%; NaN below six pairs.
     """
-    pairs = [
-        math.log(slow[r] / fast[r])
-        for r in slow.keys() & fast.keys()
-        if slow[r] > 0 and fast[r] > 0
-    ]
-    logs = estimate(pairs)
-    if not pairs:
-        return logs
-    ratio = Estimate(math.exp(logs.value), math.exp(logs.low), math.exp(logs.high), logs.n)
-    return with_floor(ratio)
+    return paired_ratios([(slow, fast)])[0]
+
+
+def paired_ratios(pairs: Iterable[tuple[Turns, Turns]]) -> list[Estimate]:
+    """`paired_ratio` of many pairs at once."""
+    common = [_common(*pair) for pair in pairs]
+    found = [Estimate(math.nan, math.nan, math.nan, 0)] * len(common)
+    for places, matrix in equally_long(common):
+        n = matrix.shape[1] // 2
+        value, low, high = map(np.exp, estimates(np.log(matrix[:, :n] / matrix[:, n:])))
+        # As `with_floor`, of all of them at once.
+        low = np.minimum(low, value / (1 + SYSTEMATIC_FLOOR))
+        high = np.maximum(high, value * (1 + SYSTEMATIC_FLOOR))
+        ends = (some.tolist() for some in (value, low, high))
+        for place, middle, least, most in zip(places, *ends, strict=True):
+            found[place] = Estimate(middle, least, most, n)
+    return found
+
+
+def _common(slow: Turns, fast: Turns) -> list[float]:
+    """The times of the rounds that both have: the slow ones, then as many fast ones."""
+    if list(slow) == list(fast):
+        times = [*slow.values(), *fast.values()]
+        if min(times, default=0.0) > 0:
+            return times
+    both = [number for number in slow if number in fast and slow[number] > 0 and fast[number] > 0]
+    return [some[number] for some in (slow, fast) for number in both]
+
+
+def equally_long(series: Sequence[Sequence[float]]) -> Iterator[tuple[list[int], Floats]]:
+    """The places of series of one length, and those as a matrix; not the empty ones."""
+    places: dict[int, list[int]] = defaultdict(list)
+    for index, one in enumerate(series):
+        places[len(one)].append(index)
+    for size, some in places.items():
+        if size:
+            yield some, np.array([series[index] for index in some], dtype=float)
 
 
 def ratio_over_repeats(ratios: Sequence[float]) -> Estimate:
     """Combine one paired ratio a repeat: t on the logs, with the systematic floor."""
     return with_floor(estimate_over_repeats(ratios))
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How many times faster one side is, with the two-sided p of "the same"; NaN where unknown."""
-
-    ratio: Estimate
-    p: float
-
-
-def ratio_of_sides(slow: Sequence[float], fast: Sequence[float]) -> Difference:
-    """slow ÷ fast of two sides that share no process: Welch's t on the logs of their repeats.
-
-    One value a repeat. The interval is never narrower than ±0.5%, and NaN unless both sides have
-    two or more values.
-    """
-    a, b = (np.log(np.asarray(side, dtype=float)) for side in (slow, fast))
-    ratio = math.exp(float(a.mean() - b.mean()))
-    n = min(len(a), len(b))
-    if n < 2:
-        return Difference(Estimate(ratio, math.nan, math.nan, n), math.nan)
-    from scipy.special import stdtrit
-
-    error, freedom = _welch(a.tolist(), b.tolist())
-    half = error * float(stdtrit(freedom, 0.5 + CONFIDENCE / 2)) if error else 0.0
-    found = Estimate(ratio, ratio * math.exp(-half), ratio * math.exp(half), n)
-    return Difference(with_floor(found), _step_p(a.tolist(), b.tolist()))
-
-
-def drifts(values: Sequence[float], effect: float) -> bool:
-    """Do values in time order trend or step by more than `effect` (a fraction)?
-
-    On ten values (more are cut into ten blocks, by their medians): Mann-Kendall p < 0.01 and the
-    Theil-Sen slope over the span above the effect; or Welch's t between the two halves p < 0.01
-    and their difference above it. False alarms 0-2% for independent noise. Sizes are looked at
-    first: they are cheap, and most series fail there.
-    """
-    if len(values) < BLOCKS:
-        return False
-    blocks = _blocks(values)
-    middle = median(blocks)
-    if middle <= 0 or min(blocks) == max(blocks):
-        return False
-    first, second = blocks[:5], blocks[5:]
-    if abs(fmean(first) - fmean(second)) > effect * middle and _step_p(first, second) < DRIFT_P:
-        return True
-    slope = median((blocks[j] - blocks[i]) / (j - i) for i, j in _PAIRS)
-    return abs(slope) * (BLOCKS - 1) > effect * middle and _trends(blocks)
-
-
-def _blocks(values: Sequence[float]) -> list[float]:
-    """Medians of ten contiguous parts, the first ones longer by one where it does not divide."""
-    if len(values) == BLOCKS:
-        return list(values)
-    size, more = divmod(len(values), BLOCKS)
-    edges = [index * size + min(index, more) for index in range(BLOCKS + 1)]
-    return [median(values[start:stop]) for start, stop in pairwise(edges)]
-
-
-def _step_p(first: Sequence[float], second: Sequence[float]) -> float:
-    """Welch's two-sided p (`scipy.stats.ttest_ind(equal_var=False)`, a hundred times as fast)."""
-    error, freedom = _welch(first, second)
-    gap = abs(fmean(first) - fmean(second))
-    if error == 0:
-        return 0.0 if gap else 1.0
-    from scipy.special import stdtr
-
-    return 2 * float(stdtr(freedom, -gap / error))
-
-
-def _welch(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
-    """The standard error of the difference of two means, and its degrees of freedom."""
-    a, b = _variance(first) / len(first), _variance(second) / len(second)
-    if a + b == 0:
-        return 0.0, math.inf
-    freedom = (a + b) ** 2 / (a * a / (len(first) - 1) + b * b / (len(second) - 1))
-    return math.sqrt(a + b), freedom
-
-
-def _variance(values: Sequence[float]) -> float:
-    # statistics.variance computes in fractions, 30 times as slow.
-    mean = fmean(values)
-    return fmean((value - mean) ** 2 for value in values) * len(values) / (len(values) - 1)
-
-
-def _trends(blocks: Sequence[float]) -> bool:
-    """Is Mann-Kendall's p below 0.01? (`scipy.stats.kendalltau` against the order in time)."""
-    if len(set(blocks)) < BLOCKS:
-        from scipy.stats import kendalltau
-
-        return float(kendalltau(range(BLOCKS), blocks).pvalue) < DRIFT_P
-    falling = sum(blocks[i] > blocks[j] for i, j in _PAIRS)
-    return not FEWEST_FALLING < falling < len(_PAIRS) - FEWEST_FALLING

@@ -1,13 +1,22 @@
 """What can be said of a series of turns: can its figures be trusted, and if not, why not."""
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from dataclasses import dataclass
+from itertools import chain, compress
+from operator import attrgetter
+from typing import Literal, TypeAlias
 
-from gemmbench.timing.statistics import LEAST_ROUNDS, drifts, estimate
-from gemmbench.timing.turn import Turn
+import numpy as np
+
+from gemmbench.timing.drift import drifting
+from gemmbench.timing.statistics import LEAST_ROUNDS, Floats, equally_long, estimates
+from gemmbench.timing.turn import AnyTurn, Turn
 
 Verdict = Literal["converged", "noisy", "drifting", "throttled", "contended", "imported"]
 """`imported` is said of what another tool measured: nothing here judged it."""
+
+Flags: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.bool_]]"
 
 THROTTLING = ("thermal", "hw_slowdown", "power_brake")
 """Limit reasons that are faults. `power` is not one: a large GPU lives at its power limit."""
@@ -22,27 +31,24 @@ HOPELESS = 5.0
 """Times the target: with a neighbour about, a wider interval holds nothing worth claiming."""
 
 
-def usable(turn: Turn) -> bool:
+def usable(turn: AnyTurn) -> bool:
     """Has the turn a value: are at least half of its samples, and one, clean?"""
     clean, taken = turn.n_samples - turn.disturbed, turn.n_samples
     return turn.median_ns is not None and clean >= 1 and clean >= USABLE_SHARE * taken
 
 
-def values(turns: Sequence[Turn]) -> dict[int, float]:
+def values(turns: Sequence[AnyTurn]) -> dict[int, float]:
     """Round → median nanoseconds per launch, of the usable turns in time order."""
     return {t.round: t.median_ns for t in turns if t.median_ns is not None and usable(t)}
 
 
-def has_neighbour(turns: Sequence[Turn]) -> bool:
+def has_neighbour(turns: Sequence[AnyTurn]) -> bool:
     """Did others use the cores while the turns ran: 15% of a core, or a fifth of the samples?
 
     Less than that is the machine's own housekeeping: a kernel thread now and then, and ticks of
     10 ms by which core time is counted.
     """
-    samples = sum(t.n_samples for t in turns)
-    span = sum(t.stop_s - t.start_s for t in turns if t.others_s is not None)
-    others = sum(t.others_s for t in turns if t.others_s is not None)
-    return sum(t.disturbed for t in turns) > LOST_SAMPLES * samples or others > OTHERS * span > 0
+    return bool(judged([turns], target=math.inf).beside[0])
 
 
 def stalls(turns: Sequence[Turn]) -> float:
@@ -60,7 +66,7 @@ def stalls(turns: Sequence[Turn]) -> float:
     return slow / samples if samples else 0.0
 
 
-def too_few(turns: Sequence[Turn]) -> bool:
+def too_few(turns: Sequence[AnyTurn]) -> bool:
     """Were so many turns lost to a neighbour that the rest says nothing?
 
     Fewer than six have a value, or fewer than half of them.
@@ -73,26 +79,135 @@ def _too_few(kept: int, taken: int) -> bool:
 
 
 def verdict(
-    turns: Sequence[Turn], *, target: float, limits_ns: Mapping[str, float] | None = None
+    turns: Sequence[AnyTurn], *, target: float, limits_ns: Mapping[str, float] | None = None
 ) -> Verdict:
-    """One word for a series of turns.
+    """One word for a series of turns, as `judged` finds it."""
+    return judged([turns], target=target, limits_ns=[limits_ns or {}]).verdicts[0]
 
-    In this order: `throttled`, a fault reason was active; `contended`, others used the cores so
-    that too few turns are left, or the half-width is over 5 times the target; `drifting`;
-    `converged`, the half-width is within `target` (a fraction); `noisy`. `limits_ns` is the time
-    that each limit reason was active while the turns ran.
+
+@dataclass(frozen=True)
+class Judged:
+    """What is known of many series of turns, an item a series.
+
+    `turns_ns` maps the rounds of the usable turns to their medians; `time_ns` is the median of
+    those, with its interval; NaN where there is none. `clock_mhz` and `power_w` are the medians of
+    all turns that saw one, `span_ns` is the time of all turns.
     """
-    span_ns = sum(t.stop_s - t.start_s for t in turns) * 1e9
-    held = max(limits_ns.get(reason, 0.0) for reason in THROTTLING) if limits_ns else 0.0
-    if span_ns > 0 and held > THROTTLED_SHARE * span_ns:
-        return "throttled"
-    series = list(values(turns).values())
-    if _too_few(len(series), len(turns)):
-        return "contended"
-    drifting = drifts(series, target)
-    found = estimate(series)
-    if not drifting and found.half_width <= target:
-        return "converged"
-    if has_neighbour(turns) and not found.half_width <= HOPELESS * target:
-        return "contended"
-    return "drifting" if drifting else "noisy"
+
+    turns_ns: list[dict[int, float]]
+    time_ns: tuple[Floats, Floats, Floats]
+    verdicts: list[Verdict]
+    beside: Flags
+    span_ns: Floats
+    clock_mhz: Floats
+    power_w: Floats
+
+
+def judged(
+    series: Sequence[Sequence[AnyTurn]],
+    *,
+    target: float,
+    limits_ns: Sequence[Mapping[str, float]] | None = None,
+) -> Judged:
+    """Judge many series of turns at once: far faster than one by one.
+
+    The verdict is, in this order: `throttled`, a fault reason was active; `contended`, others used
+    the cores so that too few turns are left, or the half-width is over 5 times the target;
+    `drifting`; `converged`, the half-width is within `target` (a fraction); `noisy`. `limits_ns` is
+    the time that each limit reason was active while the turns of a series ran.
+    """
+    count = len(series)
+    turns = list(chain.from_iterable(series))
+    sizes = [len(one) for one in series]
+    owner = np.repeat(np.arange(count), sizes)
+
+    def of_turns(name: str) -> Floats:
+        found = list(map(attrgetter(name), turns))
+        unseen = found.count(None) == len(found)
+        return np.full(len(found), math.nan) if unseen else np.array(found, dtype=float)
+
+    def total(amount: Floats) -> Floats:
+        return np.bincount(owner, weights=amount, minlength=count).astype(float)
+
+    median, samples, disturbed = map(of_turns, ("median_ns", "n_samples", "disturbed"))
+    clean, lasted, others = (
+        samples - disturbed,
+        of_turns("stop_s") - of_turns("start_s"),
+        of_turns("others_s"),
+    )
+    kept = ~np.isnan(median) & (clean >= 1) & (clean >= USABLE_SHARE * samples)
+    of_others = total(np.nan_to_num(others))
+    watched = total(np.where(np.isnan(others), 0.0, lasted))
+    beside = (total(disturbed) > LOST_SAMPLES * total(samples)) | (
+        (of_others > OTHERS * watched) & (watched > 0)
+    )
+    span_ns = total(lasted) * 1e9
+    turns_ns = _by_round(turns, median, kept, sizes)
+    time_ns = tuple(np.full(count, math.nan) for _ in range(3))
+    drifted = np.zeros(count, dtype=bool)
+    for places, matrix in equally_long([list(one.values()) for one in turns_ns]):
+        for ends, found in zip(time_ns, estimates(matrix), strict=True):
+            ends[places] = found
+        drifted[places] = drifting(matrix, target)
+    middle, low, high = time_ns
+    with np.errstate(divide="ignore", invalid="ignore"):
+        width = np.where(middle > 0, (high - low) / (2 * middle), math.nan)
+    held = [_held(one) for one in limits_ns] if limits_ns else [0.0] * count
+    throttled = (span_ns > 0) & (np.array(held, dtype=float) > THROTTLED_SHARE * span_ns)
+    few = [_too_few(len(one), size) for one, size in zip(turns_ns, sizes, strict=True)]
+    words = np.select(
+        [
+            throttled,
+            np.array(few, dtype=bool),
+            ~drifted & (width <= target),
+            beside & ~(width <= HOPELESS * target),
+            drifted,
+        ],
+        ["throttled", "contended", "converged", "contended", "drifting"],
+        default="noisy",
+    )
+    return Judged(
+        turns_ns=turns_ns,
+        time_ns=(middle, low, high),
+        verdicts=words.tolist(),
+        beside=beside,
+        span_ns=span_ns,
+        clock_mhz=_middles(of_turns("clock_mhz"), owner, count),
+        power_w=_middles(of_turns("power_w"), owner, count),
+    )
+
+
+def _held(limits_ns: Mapping[str, float]) -> float:
+    return max(limits_ns.get(reason, 0.0) for reason in THROTTLING) if limits_ns else 0.0
+
+
+def _by_round(
+    turns: Sequence[AnyTurn], median: Floats, kept: Flags, sizes: Sequence[int]
+) -> list[dict[int, float]]:
+    rounds, medians, all_kept = [turn.round for turn in turns], median.tolist(), bool(kept.all())
+    flags = kept.tolist()
+    found, start = [], 0
+    for size in sizes:
+        stop = start + size
+        one = zip(rounds[start:stop], medians[start:stop], strict=True)
+        if all_kept:
+            found.append(dict(one))
+        else:
+            found.append(dict(compress(one, flags[start:stop])))
+        start = stop
+    return found
+
+
+def _middles(
+    seen: Floats, owner: "np.ndarray[tuple[int], np.dtype[np.intp]]", count: int
+) -> Floats:
+    """The median of what each series saw; NaN where it saw nothing."""
+    found = np.full(count, math.nan)
+    known = ~np.isnan(seen)
+    if known.any():
+        series: list[list[float]] = [[] for _ in range(count)]
+        for index, value in zip(owner[known].tolist(), seen[known].tolist(), strict=True):
+            series[index].append(value)
+        for places, matrix in equally_long(series):
+            found[places] = np.median(matrix, axis=1)
+    return found

@@ -19,6 +19,7 @@ __all__ = [
     "CONFIGURATION",
     "configure",
     "dot_bf16",
+    "dot_fp16",
     "dot_int8",
     "load",
     "moved",
@@ -82,6 +83,7 @@ def _of_memory(name: str) -> Any:
 load, store = _of_memory("tileloadd64"), _of_memory("tilestored64")
 zero, release = _of_tiles("tilezero", 1), _of_tiles("tilerelease", 0)
 dot_bf16, dot_int8 = _of_tiles("tdpbf16ps", 3), _of_tiles("tdpbssd", 3)
+dot_fp16 = _of_tiles("tdpfp16ps", 3)
 """c += a · b: of a's 16 rows of terms, and of b's 16 rows of words, each 2 or 4 terms along K."""
 
 

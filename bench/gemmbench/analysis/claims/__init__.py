@@ -1,0 +1,1 @@
+"""An article's claims, and what decides each: arithmetic, datasheets, the compiler, runs."""

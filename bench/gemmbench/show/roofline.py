@@ -1,0 +1,158 @@
+"""The roofline: what arithmetic and bandwidth allow, of the sheet and measured, and the points."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.lines import Line2D
+
+from gemmbench.analysis.explain import Explained
+from gemmbench.analysis.gap import Gap
+from gemmbench.analysis.gap_roofs import Ceilings
+from gemmbench.analysis.speedup import rung
+from gemmbench.show.results import caption
+from gemmbench.show.style import (
+    GREY,
+    SMALL,
+    Look,
+    dress,
+    figure,
+    head,
+    kernel_looks,
+    rates,
+)
+from gemmbench.show.text import digits, printable
+from gemmkernels.errors import GemmbenchError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NAME = 40
+MARKS = 300
+_LINES: dict[str, dict[str, Any]] = {
+    "spec sheet": {"color": GREY, "linestyle": (0, (5, 3)), "linewidth": 1.2},
+    "measured roofs": {"color": "black", "linestyle": "-", "linewidth": 1.2},
+    "measured, from cache": {"color": "black", "linestyle": (0, (1, 1.5)), "linewidth": 1.2},
+}
+
+
+def roofline(found: Explained) -> "Figure":
+    """TFLOP/s over FLOP per byte of the fewest bytes that must move; a panel a precision.
+
+    Raises GemmbenchError where no precision has a peak or a measured roof.
+    """
+    panels = [one for one in found.ceilings if one.tflops]
+    if not panels:
+        raise GemmbenchError(f"nothing to draw: {found.gaps[0].causes.why_not}")
+    names = [one.precision for one in panels]
+    gaps = [one for one in found.gaps if one.case.precision in names]
+    rungs = {one.case.kernel: rung(one.case.kernel, one.case.tier) for one in gaps}
+    kernels = sorted(rungs, key=rungs.__getitem__)
+    if len(kernels) > MARKS:
+        raise GemmbenchError(f"{len(kernels)} kernels are too many to draw, {MARKS} at most")
+    looks = kernel_looks(kernels)
+    across = min(len(panels), 2 if len(panels) in (2, 4) else 3)
+    down = -(-len(panels) // across)
+    width = 6.8 if across == 1 else 4.3 * across
+    height = 0.9 + (3.9 if down == 1 else 3.1) * down + 0.18 * (len(kernels) + 3) / 3
+    without = [one.precision for one in found.ceilings if not one.tflops]
+    told = f" · no peak and no roof: {', '.join(without)}" if without else ""
+    made = figure(width, height, caption=caption(found.rows) + told)
+    grid = made.subplots(down, across, squeeze=False).flatten()
+    drawn: set[str] = set()
+    for axes, one in zip(grid, panels, strict=False):
+        part = [gap for gap in gaps if gap.case.precision == one.precision]
+        drawn |= _panel(axes, one, part, looks)
+    for axes in grid[len(panels) :]:
+        axes.remove()
+    lines = [Line2D([], [], **style) for name, style in _LINES.items() if name in drawn]
+    points = [
+        Line2D([], [], color=looks[name].colour, marker=looks[name].marker, ls="", markersize=5)
+        for name in kernels
+    ]
+    said = [name for name in _LINES if name in drawn]
+    legend = [*said, *(printable(name, NAME) for name in kernels)]
+    head(made, "Roofline", [*lines, *points], legend)
+    return made
+
+
+def _panel(axes: "Axes", over: Ceilings, gaps: Sequence[Gap], looks: dict[str, Look]) -> set[str]:
+    """Draw one precision; returns which kinds of lines it has."""
+    sheet = (over.sheet_tflops, over.sheet_gbps)
+    measured = (over.roof_tflops, over.memory_gbps)
+    cached = (over.roof_tflops, over.cache_gbps)
+    roofs = dict(zip(_LINES, (sheet, measured, cached), strict=True))
+    intensities = [one.case.intensity for one in gaps]
+    ridges = [1e3 * tflops / gbps for tflops, gbps in roofs.values() if tflops > 0 and gbps > 0]
+    low, high = min([*intensities, *ridges]) / 2.5, max([*intensities, *ridges]) * 2.5
+    drawn, least = set(), []
+    for name, (tflops, gbps) in roofs.items():
+        if name == "measured, from cache" and not gbps > 0:
+            continue
+        if not tflops > 0 and not gbps > 0:
+            continue
+        x = np.geomspace(low, high, 200)
+        if not tflops > 0:  # a slope alone, up to the roof that is known
+            x = x[x * gbps / 1e3 <= max(over.tflops)]
+        y = np.fmin(tflops, x * gbps / 1e3)
+        if not len(x):
+            continue
+        axes.plot(x, y, **_LINES[name])
+        least.append(float(y[0]))
+        drawn.add(name)
+    for one in gaps:
+        _point(axes, one, looks[one.case.kernel])
+    values = [one.case.tflops for one in gaps]
+    bottom, top = min([*values, *least]) / 2, max([*values, *over.tflops])
+    top *= (top / bottom) ** 0.28  # room above the roof, where no point can be, for what it is
+    axes.set_xlim(low, high)
+    axes.set_ylim(bottom, top)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    rates(axes.xaxis, low, high)
+    rates(axes.yaxis, bottom, top)
+    axes.annotate(
+        _figures(over),
+        (0.02, 0.985),
+        xycoords="axes fraction",
+        va="top",
+        fontsize=SMALL,
+        color=GREY,
+        linespacing=1.25,
+    )
+    unit = "TOP/s" if over.precision.startswith("int8") else "TFLOP/s"
+    dress(axes, x="FLOP/byte", y=unit, title=over.precision)
+    return drawn
+
+
+def _point(axes: "Axes", one: Gap, how: Look) -> None:
+    case = one.case
+    ends = (case.tflops_low, case.tflops_high)
+    if not any(map(math.isnan, ends)):
+        axes.plot([case.intensity] * 2, ends, color=how.colour, linewidth=1.0)
+    axes.plot(
+        *([case.intensity], [case.tflops]),
+        color=how.colour,
+        marker=how.marker,
+        markersize=6,
+        markeredgecolor="white",
+        markeredgewidth=0.4,
+        linestyle="",
+    )
+
+
+def _figures(over: Ceilings) -> str:
+    """What the lines stand for: so no label lies on a line or on another."""
+    lines = []
+    for name, tflops, gbps in (
+        ("sheet", over.sheet_tflops, over.sheet_gbps),
+        ("measured", over.roof_tflops, over.memory_gbps),
+        ("cache", math.nan, over.cache_gbps),
+    ):
+        parts = [f"{digits(tflops)} TFLOP/s"] if tflops > 0 else []
+        parts += [f"{digits(gbps)} GB/s"] if gbps > 0 else []
+        if parts:
+            lines.append(f"{name}: {', '.join(parts)}")
+    return "\n".join(lines)
