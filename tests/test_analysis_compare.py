@@ -151,6 +151,20 @@ def test_contended_rows_are_unsure(tmp_path: Path) -> None:
     assert (row.verdict, row.why) == ("unsure", "a is contended")
 
 
+@pytest.mark.parametrize("word", ["throttled", "contended"])
+def test_spoilt_repeats_are_left_out_while_most_are_sound(tmp_path: Path, word: str) -> None:
+    sound = load(ladder_run(tmp_path / "a.jsonl", repeats=5))
+    count = 5 if word == "throttled" else 2
+    for spoilt, kept, told in ((2, 3, ("same", "")), (3, count, ("unsure", f"b is {word}"))):
+        b = sound.copy()
+        hit = b["repeat"] < spoilt
+        b.loc[hit, "verdict"] = word
+        b.loc[hit, "time_us"] *= 2
+        found = compare(sound, b)
+        assert {(row.verdict, row.why) for row in found.rows} == {told}
+        assert {row.repeats for row in found.rows} == {(5, kept)}
+
+
 def test_a_case_that_was_wrong_once_is_unsure(tmp_path: Path) -> None:
     lines = [record(repeat=r, took=turns(100.0, seed=r)) for r in range(3)]
     a = write(tmp_path / "a.jsonl", [header(), *lines])

@@ -5,6 +5,7 @@ import io
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ from synthetic import (
 from gemmbench.analysis.compare import DELTA, DELTA_APART, compare
 from gemmbench.cli.app import app
 from gemmbench.devices.spec import by_id
+from gemmbench.records.frame import load
 from gemmbench.records.schema import Record
 from gemmbench.show.comparison import comparison, to_csv, to_json
+from gemmbench.show.results import caption
 from gemmbench.show.tables import to_text
 from gemmbench.timing.turn import Turn
 from gemmkernels.device import Device
@@ -119,16 +122,76 @@ def test_cuda_and_rocm_are_told_apart(tmp_path: Path) -> None:
     assert told["arch"] == ("sm_90", "gfx942")
     (row,) = found.rows
     assert (row.encoding_a, row.encoding_b) == ("e4m3fn", "e4m3fnuz")
-    tf32 = [
-        gpu_run(
-            tmp_path / f"{name}.jsonl",
-            device,
-            record("torch", precision="tf32", encoding=name, took=turns(200.0)),
-        )
-        for name, device in (("tf32", H100), ("xf32", MI300X))
-    ]
-    told = {one.what: (one.a, one.b) for one in compare(*tf32).differs}
-    assert told["tf32 encoding"] == ("tf32", "xf32")
+
+
+def test_tf32_and_xf32_are_named(tmp_path: Path) -> None:
+    def tf32(name: str, device: Device) -> Path:
+        line = record("torch", precision="tf32", encoding=device.encoding("tf32"), took=turns(9.0))
+        return gpu_run(tmp_path / f"{name}.jsonl", device, line)
+
+    a, b = tf32("a", H100), tf32("b", MI300X)
+    told = {one.what: (one.a, one.b) for one in compare(a, b).differs}
+    assert told["tf32 computed as"] == ("tf32", "xf32")
+    assert "tf32 encoding" not in told
+    assert not [one.what for one in compare(a, tf32("c", H100)).differs]
+    fails = record("torch", precision="tf32", status="unsupported")
+    lines = [record("torch", size=4096, precision="bf16", took=turns(9.0)), fails]
+    runs = [gpu_run(tmp_path / f"{d.slug}.jsonl", d, *lines) for d in (H100, MI300X)]
+    assert "tf32 computed as" not in {one.what for one in compare(*runs).differs}
+
+
+CPX = replace(MI300X, partition="CPX", units=38)
+
+
+@pytest.mark.parametrize(
+    ("device", "other", "differs"),
+    [
+        (MI300X, CPX, {"partition": ("", "CPX"), "units": ("304", "38")}),
+        (MI300X, replace(MI300X, units=228), {"units": ("304", "228")}),
+        (
+            replace(H100, power_limit_w=700.0),
+            replace(H100, power_limit_w=350.0),
+            {"power limit": ("700 W", "350 W")},
+        ),
+    ],
+)
+def test_partitions_units_and_power_limits_are_other_machines(
+    tmp_path: Path, device: Device, other: Device, differs: dict[str, tuple[str, str]]
+) -> None:
+    def run(name: str, on: Device) -> Path:
+        return ladder_run(tmp_path / f"{name}.jsonl", run_id=name, device=on, repeats=2)
+
+    a, b = run("a", device), run("b", other)
+    found = compare(a, b)
+    assert {one.what: (one.a, one.b) for one in found.differs} == differs
+    assert found.machine == "another"
+    assert compare(a, run("c", device)).machine == "unmoved"
+    unknown = run("d", replace(other, units=0, power_limit_w=None))
+    is_part = device.partition != other.partition
+    assert compare(a, unknown).machine == ("another" if is_part else "unmoved")
+    (name, (left, right)), *_ = differs.items()
+    with pytest.raises(GemmbenchError, match=f"the first mixes runs of {name} ") as seen:
+        compare([a, b], a)
+    assert f"{left or 'none'}, {right}" in str(seen.value)
+
+
+def test_the_partition_is_in_titles_and_captions(tmp_path: Path) -> None:
+    a = ladder_run(tmp_path / "a.jsonl", device=MI300X)
+    b = ladder_run(tmp_path / "b.jsonl", device=CPX)
+    found = compare(a, b)
+    assert f"b: {MI300X.name} CPX (b.jsonl)" in comparison(found)[0].title
+    assert f"a: {MI300X.name} (a.jsonl)" in comparison(found)[0].title
+    assert caption(load(b)).startswith(f"{MI300X.name} CPX · ")
+    slice_name = "NVIDIA H100 80GB HBM3 MIG 3g.40gb"
+    mig = replace(H100, name=slice_name, partition="MIG 3g.40gb", units=60)
+    part = ladder_run(tmp_path / "c.jsonl", device=mig)
+    assert caption(load(part)).startswith(f"{slice_name} · ")
+    told = json.loads(to_json(found))
+    assert (told["b"]["partition"], told["b"]["units"], told["b"]["power_limit_w"]) == (
+        "CPX",
+        38,
+        None,
+    )
 
 
 def test_synthetic_and_imported_sides_are_named(tmp_path: Path) -> None:
@@ -165,6 +228,12 @@ def test_anyway_compares_what_is_refused_and_says_so(
     assert f"NOT MEASURED ALIKE ({name} " in comparison(found)[0].title
     assert json.loads(to_json(found))["unlike"] == list(found.unlike)
     assert name in {one.what for one in found.differs}
+    alike = f"not measured alike: {found.unlike[0]}"
+    assert {mean.why for mean in found.geomeans} == {found.shift.why} == {alike}
+    assert json.loads(to_json(found))["shift"]["why"] == alike
+    assert {mean["why"] for mean in json.loads(to_json(found))["geomeans"]} == {alike}
+    text = to_text(comparison(found)[0])
+    assert any(line.startswith("median of all") and alike in line for line in text.split("\n"))
 
 
 def test_single_cases_in_cache_are_told_row_by_row(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The DataFrame: its columns, its units, and what is not a number there."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from synthetic import (
 from gemmbench.devices.spec import by_id
 from gemmbench.records.frame import COLUMNS, MORE_COLUMNS, RunFileWarning, load
 from gemmbench.records.schema import Line, Record
+from gemmbench.timing import verdict
 from gemmbench.timing.drift import drifts
 from gemmbench.timing.statistics import estimate
 from gemmbench.timing.welch import ratio_of_sides
@@ -54,6 +56,18 @@ def test_the_columns_are_those_of_the_design(tmp_path: Path) -> None:
     for name in ("turn_us", "reason", "verdict"):
         assert name in table
     assert (empty.dtypes["tflops"], empty.dtypes["m"]) == ("float64", "int64")
+
+
+def test_the_machine_is_told(tmp_path: Path) -> None:
+    part = replace(H100, partition="MIG 3g.40gb", units=60, power_limit_w=350.0)
+    row = one(tmp_path, record(), device=part)
+    assert (row["partition"], row["units"], row["power_limit_w"]) == ("MIG 3g.40gb", 60, 350.0)
+    for units in (0, -1, 2**63 - 1):
+        table = loaded(tmp_path, header(replace(H100, units=units)), record())
+        assert table["units"].isna().all()
+        assert table["power_limit_w"].isna().all()
+        assert table["partition"].tolist() == [""]
+    assert tuple(MORE_COLUMNS[-3:]) == ("partition", "units", "power_limit_w")
 
 
 def test_rates_and_units(tmp_path: Path) -> None:
@@ -187,6 +201,25 @@ def test_several_runs_are_one_table(tmp_path: Path) -> None:
     assert list(dict.fromkeys(table.run_id)) == ["a", "b"]
     assert list(dict.fromkeys(table.file)) == ["a.jsonl", "b.jsonl"]
     assert list(dict.fromkeys(table.device)) == [CPU.name, H100.name]
+
+
+def test_many_records_are_judged_in_parts_and_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [
+        record("fast", repeat=0, took=turns(9.0)),
+        record("hot", repeat=0, took=turns(9.0), limits={"thermal": 1e9}),
+        record("clocked", repeat=0, took=[turn(r, 9e3 + r, clock_mhz=1e3 + r) for r in range(7)]),
+        record("failed", status="failed"),
+        record("short", repeat=1, took=turns(9.0, rounds=3)),
+        record("loud", repeat=1, took=[turn(r, 9e3, disturbed=9) for r in range(9)]),
+        record("rough", repeat=1, took=turns(9.0, noise=0.2)),
+    ]
+    path = write(tmp_path / "run.jsonl", [header(), *lines])
+    whole = load(path)
+    assert len(set(whole["verdict"].dropna())) == 4
+    monkeypatch.setattr(verdict, "AT_ONCE", 3)
+    pd.testing.assert_frame_equal(load(path), whole)
 
 
 def test_two_thousand_records(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from gemmbench.analysis.benchmarks import extra_info
 from gemmbench.analysis.roofs import RoofRow, roofs_of_runs
 from gemmbench.analysis.rows import rows_of
 from gemmbench.analysis.speedup import ladder
+from gemmbench.analysis.summary import best
 from gemmbench.devices.spec import match
 from gemmbench.records.frame import frame, load
 from gemmbench.records.reader import Run, read
@@ -146,6 +147,37 @@ def test_what_another_tool_measured_voids_nothing(tmp_path: Path) -> None:
     own = run(tmp_path, at(0.1), vector(0.2))
     theirs = run(tmp_path, at(0.3), run_id="b", tool="nvbench")
     assert not frame([own, theirs])["roof_void"].any()
+
+
+@pytest.mark.parametrize("of_kernel", [False, True])
+@pytest.mark.parametrize("of_roof", [False, True])
+def test_only_turns_as_long_as_the_roofs_void_it(
+    tmp_path: Path, of_kernel: bool, of_roof: bool
+) -> None:
+    methods = {False: syn.method(), True: syn.method(preset="quick", unsettled=True)}
+    probe = run(tmp_path, at(0.1), vector(0.2), method=methods[of_roof])
+    faster = run(tmp_path, at(0.3), run_id="b", method=methods[of_kernel])
+    alike = of_kernel == of_roof
+    assert frame([probe, faster])["roof_void"].tolist() == [alike, alike]
+    (one,) = roofs_of_runs([probe, faster])
+    assert (one.rows[0].verdict == "void") == alike
+
+
+def test_a_roof_has_the_verdict_of_its_turns(tmp_path: Path) -> None:
+    rough, fine = vector(0.2, noise=0.1), vector(0.2, noise=0.001)
+    rising = tuple(replace(one, median_ns=5e6 * (1 + one.round / 20)) for one in fine.turns)
+    again = [vector(0.2, noise=0.001, repeat=number) for number in range(3)]
+    for lines, word in (
+        ([rough], "noisy"),
+        ([fine], "converged"),
+        ([msgspec.structs.replace(fine, turns=rising)], "drifting"),
+        ([msgspec.structs.replace(fine, limits={"thermal": 1e9})], "throttled"),
+        ([fine, vector(0.25, noise=0.001, repeat=1)], "noisy"),
+        (again, "converged"),
+    ):
+        (found,) = roofs_of_runs([run(tmp_path, *lines)])
+        assert found.rows[0].verdict == word
+        assert to_text(shown.tables([found])[0]).split("\n")[3].endswith(word)
 
 
 def test_repeats_and_neighbours(tmp_path: Path) -> None:
@@ -301,3 +333,11 @@ def test_sizes() -> None:
     assert [shown.size(n) for n in (0, 7, 2048, 16 * 2**20, 3 * 2**30)] == [
         *("", "7 B", "2.00 KiB", "16.0 MiB", "3.00 GiB")
     ]
+
+
+def test_the_best_of_each_precision_tells_its_share_of_the_roof(tmp_path: Path) -> None:
+    own = run(tmp_path, at(0.1), vector(0.2))
+    (table,) = results.summary(best(ladder(frame([own]))))
+    (row,) = table.rows
+    assert "Best of each precision" in table.title
+    assert row[table.columns.index("of roof")] == "50.0%"

@@ -84,7 +84,7 @@ def compare(
         bases=(over_base(frame_a), over_base(frame_b)) if single else None,
         unlike=differing,
     )
-    del frame_a, frame_b  # of 100,000 records they hold a gigabyte
+    del frame_a, frame_b  # of 100,000 records the rows need the room
     rows = judge.rows(left, right, usable)
     sound = [not left.cases[key].fault and not right.cases[key].fault for key in usable]
     return Comparison(

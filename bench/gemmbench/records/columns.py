@@ -222,8 +222,9 @@ def _problem(
 
 def _named(record: AnyRecord) -> str:
     """The kernel; what a tuner made of it is one of its own."""
-    settings = settings_text(record.settings) if record.settings else ""
-    return " ".join(filter(None, (record.kernel, settings)))
+    if not record.settings:
+        return record.kernel
+    return " ".join(filter(None, (record.kernel, settings_text(record.settings))))
 
 
 def _modes(record: AnyRecord) -> str:

@@ -185,6 +185,7 @@ def _best(rows: "pd.DataFrame") -> Table:
             digits(row.tflops),
             interval if math.isfinite(row.tflops_low) else "",
             percent(row.pct_peak) + unit if math.isfinite(row.pct_peak) else "",
+            percent(row.pct_roof),
             "base" if _is_base(row) else times(row.speedup) + over,
             row.verdict,
         )
@@ -193,9 +194,9 @@ def _best(rows: "pd.DataFrame") -> Table:
         title=f"Best of each precision: {caption(rows)}",
         columns=(
             *("precision", "kernel", "shape", "TFLOP/s", "95% interval", "of dense peak"),
-            *("speedup", "verdict"),
+            *("of roof", "speedup", "verdict"),
         ),
         rows=tuple(cells(row) for row in rows_of(rows)),
         right=_NUMBERS - {"speedup"},
     )
-    return without_empty(table, optional=("95% interval", "of dense peak", "speedup"))
+    return without_empty(table, optional=("95% interval", "of dense peak", "of roof", "speedup"))

@@ -27,6 +27,9 @@ USABLE_SHARE = 0.5
 LOST_SAMPLES = 0.2
 OTHERS = 0.15
 
+AT_ONCE = 2_000
+"""Series that are judged together: the turns of more don't fit into a cache."""
+
 HOPELESS = 5.0
 """Times the target: with a neighbour about, a wider interval holds nothing worth claiming."""
 
@@ -116,6 +119,28 @@ def judged(
     `drifting`; `converged`, the half-width is within `target` (a fraction); `noisy`. `limits_ns` is
     the time that each limit reason was active while the turns of a series ran.
     """
+    limits_ns = limits_ns or [{}] * len(series)
+    parts = [
+        _judged(series[start : start + AT_ONCE], target, limits_ns[start : start + AT_ONCE])
+        for start in range(0, max(1, len(series)), AT_ONCE)
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    middle, low, high = map(np.concatenate, zip(*(one.time_ns for one in parts), strict=True))
+    return Judged(
+        turns_ns=[turns for one in parts for turns in one.turns_ns],
+        time_ns=(middle, low, high),
+        verdicts=[word for one in parts for word in one.verdicts],
+        beside=np.concatenate([one.beside for one in parts]),
+        span_ns=np.concatenate([one.span_ns for one in parts]),
+        clock_mhz=np.concatenate([one.clock_mhz for one in parts]),
+        power_w=np.concatenate([one.power_w for one in parts]),
+    )
+
+
+def _judged(
+    series: Sequence[Sequence[AnyTurn]], target: float, limits_ns: Sequence[Mapping[str, float]]
+) -> Judged:
     count = len(series)
     turns = list(chain.from_iterable(series))
     sizes = [len(one) for one in series]
@@ -152,7 +177,7 @@ def judged(
     middle, low, high = time_ns
     with np.errstate(divide="ignore", invalid="ignore"):
         width = np.where(middle > 0, (high - low) / (2 * middle), math.nan)
-    held = [_held(one) for one in limits_ns] if limits_ns else [0.0] * count
+    held = [_held(one) for one in limits_ns]
     throttled = (span_ns > 0) & (np.array(held, dtype=float) > THROTTLED_SHARE * span_ns)
     few = [_too_few(len(one), size) for one, size in zip(turns_ns, sizes, strict=True)]
     words = np.select(
