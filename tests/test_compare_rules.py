@@ -16,6 +16,7 @@ from gemmbench.analysis.speedup import ladder
 from gemmbench.records.frame import load
 from gemmbench.show.results import results
 from gemmbench.show.tables import to_text
+from gemmbench.show.text import digits
 from gemmbench.timing.welch import SHARED_WEIGHT, SHARING_ROWS, ratios_of_sides
 
 
@@ -109,3 +110,13 @@ def test_roofs_are_a_column_and_void_ones_are_told(tmp_path: Path) -> None:
     assert dict(zip(known.columns, known.rows[0], strict=True))["of roof"] == "12.5%"
     (void,) = results(ladder(table.assign(roof_void=True)))
     assert "void: the measured roof of bf16" in to_text(void)
+
+
+@pytest.mark.parametrize("count", [1, 3, 4])
+def test_digits_are_those_of_the_rounded_number(count: int) -> None:
+    draw = np.random.default_rng(0)
+    some = [*(10 ** draw.uniform(-7, 9, 2000)).tolist(), 9.9996, 999.96, 99999.6, 1000.0, 0.5]
+    for value in some:
+        rounded = float(f"{value:.{count - 1}e}")
+        places = count - 1 - math.floor(math.log10(rounded))
+        assert digits(value, count) == f"{rounded:,.{max(0, places)}f}"

@@ -330,8 +330,10 @@ def test_the_gate_fails_on_what_is_slower_beyond_noise_only(tmp_path: Path) -> N
 def test_a_gate_that_cannot_fail_says_so(tmp_path: Path) -> None:
     a = noisy(tmp_path / "a.jsonl", 1.0, repeats=1)
     one = call(a, noisy(tmp_path / "b.jsonl", 0.5, repeats=1), "--fail-if-slower", "5%")
-    assert one.exit_code == 0
-    assert "warning: no row can fail, none has an interval" in one.stderr
+    assert one.exit_code == 2
+    assert "no row can fail, none has an interval: measure both sides with --repeat 3" in one.stderr
+    itself = call(a, a, "--fail-if-slower", "5%")
+    assert (itself.exit_code, "name another run" in itself.stderr) == (2, True)
     lines = [record(repeat=r, took=turns(100.0 + r)) for r in range(3)]
     moved = [
         write(

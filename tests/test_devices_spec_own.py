@@ -8,7 +8,14 @@ import synthetic
 from test_devices_spec_file import OWN, own
 
 from gemmbench.devices import spec as table
-from gemmbench.devices.own import TEMPLATE, VARIABLE, own_specs, parse_own, user_file
+from gemmbench.devices.own import (
+    TEMPLATE,
+    VARIABLE,
+    own_specs,
+    parse_own,
+    unmatched,
+    user_file,
+)
 from gemmbench.runner.header import sheets_of
 from gemmkernels import GemmbenchError
 from gemmkernels.device import Device
@@ -142,3 +149,16 @@ def test_a_cpu_may_have_a_sheet_and_some_of_its_cores_their_share() -> None:
     assert peak.tflops == pytest.approx(4)
     assert table.match(device(units=11, kind="cpu", vendor="intel"), [spec]) is None
     assert table.match(device(vendor="intel"), [spec]) is None  # a GPU has no cores
+
+
+def test_a_named_file_without_the_devices_sheet_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(OWN)
+    assert unmatched(device(), None) is None
+    assert unmatched(device(), str(path)) is None
+    told = unmatched(device(name="NVIDIA X2"), str(path))
+    assert told is not None
+    assert "'NVIDIA X2': x1 is of 'NVIDIA X1'" in told
+    told = unmatched(device(units=9), str(path))
+    assert told is not None
+    assert "x1 has 10 SMs, this shows 9" in told

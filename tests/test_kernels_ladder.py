@@ -225,3 +225,18 @@ def test_fewer_stages_where_shared_memory_is_small() -> None:
     config = default(problem, tiny)
     assert config.num_stages == 2
     assert tile_bytes(config, problem, tiny) <= 32768
+
+
+@pytest.mark.parametrize(
+    ("asked", "offered"),
+    [
+        ("h100", "did you mean h100-pcie or h100-sxm5?"),
+        ("FP32", "did you mean fp32?"),
+        ("fp8", "did you mean fp8_e4m3 or fp8_e4m3_rowwise or mxfp8?"),
+        ("fp23", "did you mean fp32"),
+        ("?", "known: "),
+    ],
+)
+def test_a_name_that_is_unknown_gets_the_nearest(asked: str, offered: str) -> None:
+    known = ("h100-sxm5", "h100-pcie", "mi100", "fp32", "tf32", "fp8_e4m3", "fp8_e4m3_rowwise")
+    assert offered in str(UnknownNameError("name", asked, [*known, "mxfp8"]))

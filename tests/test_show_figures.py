@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from synthetic import H100, ladder_run, record, turns, write
+from synthetic import H100, ladder_run, record, roof, turns, write
 from synthetic import header as run_header
 
 from gemmbench.analysis.compare import compare
 from gemmbench.analysis.speedup import ladder
 from gemmbench.records.frame import load
-from gemmbench.show import compared, figures
+from gemmbench.show import compared, figures, pictures
 from gemmbench.show.style import COLOURS, HATCHES, MARKERS, look, save
 from gemmkernels.errors import GemmbenchError
 
@@ -199,3 +199,14 @@ def test_bars_stand_beside_their_names_in_every_panel(tmp_path: Path) -> None:
     assert list(left.get_yticks()) == list(right.get_yticks())
     places = [sorted({round(bar.get_y(), 3) for bar in axes.patches}) for axes in made.axes]  # type: ignore[attr-defined]
     assert set(places[0]) < set(places[1]) or set(places[1]) < set(places[0])
+
+
+def test_what_cannot_be_drawn_is_named_and_the_rest_is_drawn(tmp_path: Path) -> None:
+    good = ladder_run(tmp_path / "good.jsonl", synthetic=True)
+    roofs = write(tmp_path / "roofs.jsonl", [run_header(probing=True), roof("copy", 30.0, "GB/s")])
+    out = tmp_path / "out"
+    with pytest.warns(UserWarning, match=r"roofs\.jsonl: it holds roofs only"):
+        written = pictures.draw([str(roofs), str(good)], kind="ladder", out=out)
+    assert [path.name for path in written] == ["out.png", "out.svg"]
+    with pytest.raises(GemmbenchError, match=r"roofs\.jsonl: it holds roofs only"):
+        pictures.draw([str(roofs)], kind="sweep", out=out)

@@ -41,7 +41,7 @@ def parse_amount(option: str, text: str | None) -> float | None:
     value = float(found.group(1)) * _SCALES[found.group(2).upper()] if found else 0.0
     if not 0 < value < 1e40:
         raise GemmbenchError(
-            f"{option} {text[:40]!r} is no number above zero: write 2.5, 70e9, 70B or 1.4T"
+            f"{option} {text[:40]!r} is no number above zero: write 2.5, or 70B for 70e9"
         )
     return value
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 LONGEST = 80
 """Longer names are cut: to compare one of a megabyte with those that are known takes minutes."""
 
+SUGGESTED = 5
 
 MAX_MESSAGE = 2000
 
@@ -48,6 +49,20 @@ class UnknownNameError(GemmbenchError):
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
         shown = name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
-        near = difflib.get_close_matches(shown, names, n=3, cutoff=0.5)
+        near = _near(shown, names)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
         super().__init__(f"unknown {kind} {shown!r}: {hint}")
+
+
+def _near(name: str, names: list[str]) -> list[str]:
+    """The names that it may mean: as it is but for case, what begins with it or holds it, else what
+    looks like it."""
+    asked = name.casefold()
+    if same := [one for one in names if one.casefold() == asked]:
+        return same
+    if len(asked) > 2:
+        begun = [one for one in names if one.casefold().startswith(asked)]
+        held = [one for one in names if asked in one.casefold() and one not in begun]
+        if begun or held:
+            return [*begun, *held][:SUGGESTED]
+    return difflib.get_close_matches(name, names, n=3, cutoff=0.5)

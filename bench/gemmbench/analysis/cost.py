@@ -144,8 +144,8 @@ def cost(
         rows = rows[rows["precision"].eq(precision)]
     if rows.empty:
         raise GemmbenchError(
-            "no row has a rate to reckon with: the run holds none that is verified, quiet and "
-            "dense; see gemmbench show"
+            "no row has a rate to reckon with: the file holds none that is verified, quiet and "
+            "dense (roofs are none); see gemmbench show"
         )
     best: dict[tuple[str, str], Any] = {}
     for row in rows_of(rows):

@@ -1,5 +1,6 @@
 """A run explained: the gap of each of its cases, under roofs of its own or of another run."""
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -137,16 +138,19 @@ def _device(run: Run) -> str:
 
 
 def _beside(run: Run) -> list[Run]:
-    """The newest probing run of the same device in the run's folder, if there is one."""
+    """The newest run with roofs of the same device in the run's folder, if there is one."""
     found: list[tuple[str, Path]] = []
     for path in run.path.parent.glob("*.jsonl"):
         try:
             header = read_header(path)
         except GemmbenchError:  # not a run
             continue
-        if header.probing and kin_of(header) == kin_of(run.header):
+        asked = header.probing or bool(header.request.get("roofs"))
+        if asked and path != run.path and kin_of(header) == kin_of(run.header):
             found.append((header.started, path))
-    return [read(max(found)[1])] if found else []
+    others = (read(path) for _, path in sorted(found, reverse=True))
+    # What neighbours spoilt is no roof.
+    return list(itertools.islice((one for one in others if roofs_of([one]).found), 1))
 
 
 def _explained(run: Run, others: Sequence[Run], wanted: Wanted) -> Explained | None:

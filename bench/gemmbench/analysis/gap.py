@@ -35,7 +35,7 @@ class Top:
 
     `id` is the sheet's, or the run and the roof; `sources` who prints the figure. `clock_mhz` is
     the clock that the figure stands for, NaN where that is not known. `scaled` is a partition's
-    share of its device.
+    share of its device. `half_width` is that of a roof's interval, a fraction; a sheet has none.
     """
 
     kind: Literal["spec", "roof"]
@@ -47,6 +47,7 @@ class Top:
     sparse: bool = False
     partition: str | None = None
     scaled: float = 1.0
+    half_width: float = math.nan
 
 
 @dataclass(frozen=True, kw_only=True)

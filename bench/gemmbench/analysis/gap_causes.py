@@ -92,6 +92,7 @@ def _top(record: Record, known: Known, *, void: bool) -> tuple[Top | None, str, 
             unit=roof.name,
             clock_mhz=roof.clock_mhz,
             id=roof.source,
+            half_width=(roof.high - roof.low) / (2 * roof.value),
         )
         return top, "", roof
     sheet = f"the sheet of {spec.id} has no {name}" if spec else "the device has no spec sheet"

@@ -26,7 +26,9 @@ def check_side(df: "pd.DataFrame", *, which: str) -> None:
     Single cases may be `hot` in a `rotated` run: where one set of operands fills the memory.
     """
     if df.empty:
-        raise GemmbenchError(f"{which} holds no records: nothing to compare")
+        raise GemmbenchError(
+            f"{which} holds no records, as a file of roofs alone does: name a run of gemmbench run"
+        )
     for name in _ONE_A_SIDE:
         _one(name, known(df, name), which)
     _one("cache", dict.fromkeys(_caches(df)), which)

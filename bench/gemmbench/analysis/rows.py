@@ -26,4 +26,6 @@ def values_of(df: "pd.DataFrame", name: str) -> list[Any]:
 
 def distinct(df: "pd.DataFrame", *names: str) -> list[tuple[Any, ...]]:
     """The combinations of values that some columns have, in the order of the rows."""
+    if len(names) == 1:
+        return [(value,) for value in dict.fromkeys(values_of(df, *names))]
     return list(dict.fromkeys(zip(*(values_of(df, name) for name in names), strict=True)))

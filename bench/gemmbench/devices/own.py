@@ -5,7 +5,8 @@ from pathlib import Path
 
 from gemmbench.devices.datasheet import Spec
 from gemmbench.devices.sheetfile import parse_table
-from gemmbench.devices.spec import sources, specs
+from gemmbench.devices.spec import differs, match, sources, specs
+from gemmkernels.device import Device
 from gemmkernels.errors import GemmbenchError
 from gemmkernels.smallfile import config_file, small_file, toml_table
 
@@ -35,6 +36,24 @@ def own_specs(named: str | None = None) -> tuple[Spec, ...]:
         data = small_file(path, expected=_EXPECTED)
         found += parse_own(data, source=str(path)[:200], others=(*specs(), *found))
     return found
+
+
+def unmatched(device: Device, named: str | None) -> str | None:
+    """Why no sheet of the file that is `named` is the device's; None where one is, or none is
+    named."""
+    if named is None:
+        return None
+    found = own_specs(named)
+    spec = match(device, found)
+    if spec is not None and any(one.id == spec.id for one in found):
+        return None
+    why = "; ".join(
+        f"{spec.id} {differs(spec, device) or 'matches'}"
+        if device.name in spec.names
+        else f"{spec.id} is of {' or '.join(map(repr, spec.names))}"
+        for spec in found
+    )
+    return f"{named}: no sheet of it is this device's, {device.name!r}: {why}"
 
 
 def parse_own(data: bytes, *, source: str, others: Sequence[Spec]) -> tuple[Spec, ...]:

@@ -5,6 +5,7 @@ case that it was at, and a fresh one takes up the rest of the group.
 """
 
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from gemmbench.devices.own import unmatched
 from gemmbench.devices.telemetry import Telemetry
 from gemmbench.doctor.examination import Examination
 from gemmbench.records.journal import Journal
@@ -115,6 +117,8 @@ class Supervisor:
                 self._examination.start()
             hello = self._hello = self._crew.start()
             self._telemetry.start(hello.target)
+            if told := unmatched(hello.device, self._request.spec):
+                warnings.warn(told, stacklevel=1)
             preset = self._request.preset or next((s.preset for s in suites if s.preset), None)
             how = make_timing(self._request, hello.device, preset or "sustained")
             probes_s = 0.0

@@ -14,6 +14,7 @@ from gemmbench.analysis.comparison import Compared, Comparison, Measured, Pair
 from gemmbench.records.reader import without_collector
 from gemmbench.show.tables import Format, Table, echo, without_empty
 from gemmbench.show.text import device_named, digits, duration, printable, times
+from gemmkernels.errors import GemmbenchError
 
 FORMATS: tuple[Format, ...] = ("table", "markdown", "csv", "json")
 _SIDES = ("TFLOP/s", "of peak", "at clock", "TFLOP/s/W")
@@ -80,7 +81,8 @@ def comparison(found: Comparison) -> tuple[Table, ...]:
 def gate(found: Comparison, share: float) -> int:
     """1 if a row is slower by more than `share`, a fraction, with its whole interval; else 0.
 
-    Names those rows on standard error, or why no row could ever be among them.
+    Names those rows on standard error. Raises GemmbenchError where no row could ever be among
+    them: a gate that cannot fail must not pass.
     """
     slower = found.slower_than(share)
     for row in slower:
@@ -88,13 +90,15 @@ def gate(found: Comparison, share: float) -> int:
             f"slower by more than {_share(share)}: {_name(row, by=found.by)} "
             f"{row.precision} {_shape(row)}, b / a {_interval(row.ratio_low, row.ratio_high)}"
         )
+    gated = f"--fail-if-slower {_share(share)}: no row can fail"
+    if found.on_both:
+        raise GemmbenchError(f"{gated}: {found.on_both[0]} is on both sides; name another run")
     if not slower and not any(math.isfinite(row.ratio_low) for row in found.rows):
-        _complain(
-            "warning: no row can fail, none has an interval: measure both sides with --repeat 3 "
-            "or more"
+        raise GemmbenchError(
+            f"{gated}, none has an interval: measure both sides with --repeat 3 or more"
         )
-    elif not slower and found.machine == "moved":
-        _complain("warning: no row can fail: the machine changed between the two sides")
+    if not slower and found.machine == "moved":
+        _complain(f"warning: {gated}: the machine changed between the two sides")
     elif share < found.delta:
         _complain(
             f"warning: a change below {_share(found.delta)} does not count here, so "

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -47,7 +48,7 @@ def to_json(found: Sequence[Explained]) -> str:
     """Every case with the inputs of its factors, and where each is from; null is "not known"."""
     documents = [
         {
-            **json.loads(msgspec.json.encode(one)),
+            **_document(one),
             "tflops": _number(one.case.tflops),
             "pct_top": _number(one.pct_top),
             "pct_roof": _number(one.pct_roof),
@@ -58,6 +59,14 @@ def to_json(found: Sequence[Explained]) -> str:
         for one in run.gaps
     ]
     return json.dumps(documents, indent=1) + "\n"
+
+
+def _document(one: Gap) -> dict[str, Any]:
+    """The gap itself; the factor of a cause that is not known is null."""
+    found: dict[str, Any] = json.loads(msgspec.json.encode(one))
+    for factor in found["factors"]:
+        factor["value"] = _number(one.factor(factor["cause"]))
+    return found
 
 
 def _number(value: float) -> float | None:
@@ -73,8 +82,8 @@ def _cells(one: Gap) -> tuple[str, ...]:
         duration(case.time_us),
         half_width(case.time_us, case.time_us_low, case.time_us_high),
         digits(case.tflops),
-        percent(one.pct_top),
-        percent(one.pct_roof) if top is not None and top.kind == "spec" else "",
+        percent(one.pct_top) if top is not None and top.kind == "spec" else "",
+        percent(one.pct_roof),
         *(_factor(one, cause) for cause in CAUSES),
         _bound(one),
     )
@@ -97,8 +106,10 @@ def _bound(one: Gap) -> str:
 def _notes(found: Explained) -> tuple[str, ...]:
     notes = []
     if any(one.factors for one in found.gaps):
+        kinds = dict.fromkeys(one.causes.top.kind for one in found.gaps if one.causes.top)
+        of = " or ".join({"spec": "of peak", "roof": "of roof"}[kind] for kind in kinds)
         notes.append(
-            "of peak is the product of the six factors; own is what the kernel reaches of what the "
+            f"{of} is the product of the six factors; own is what the kernel reaches of what the "
             "others leave; – is not known"
         )
     if any(one.refuted for one in found.gaps):
@@ -111,7 +122,8 @@ def _notes(found: Explained) -> tuple[str, ...]:
             if top.kind == "spec"
             else "no sheet has a peak: the measured roof is in its place"
         )
-        notes.append(f"{what}: {top.id}{part}")
+        width = f", ±{percent(100 * top.half_width)}" if math.isfinite(top.half_width) else ""
+        notes.append(f"{what}: {top.id}{part}{width}")
     memories = [one.causes.memory for one in found.gaps if one.causes.memory]
     for source, memory in {one.source: one for one in memories}.items():
         how = "measured" if memory.measured else "of the sheet"

@@ -24,7 +24,10 @@ def imported(runs: Sequence[Run], paths: Sequence[Path]) -> Iterator[str]:
             f"{_statuses(run)}"
         )
         if header.device_id is None:
-            yield "  no spec sheet is known for this device: no percentage of peak; --device-id ID"
+            yield (
+                "  no spec sheet is surely this device's (a part of one bears the same name): say "
+                "which with --device-id ID, see gemmbench list devices"
+            )
         yield from (f"  left out: {printable(one, 200)}" for one in header.left_out)
         yield from (f"  {printable(what, 200)} ({n})" for what, n in _warnings(run).items())
         yield f"run:  {printable(path)}"

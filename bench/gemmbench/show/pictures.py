@@ -1,5 +1,6 @@
 """From run files to pictures beside them."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,11 +55,24 @@ def draw(
 def _of_runs(sources: Sequence[str], kind: str) -> list[tuple[Path, "Figure"]]:
     from gemmbench.analysis.speedup import ladder
     from gemmbench.records.frame import load
-    from gemmbench.records.reader import read_many
+    from gemmbench.records.reader import paths_of, read_header
     from gemmbench.show import figures
 
     draw = figures.ladder if kind == "ladder" else figures.sweep
-    return [(run.path, draw(ladder(load(run.path)))) for run in read_many(list(sources))]
+    made: list[tuple[Path, Figure]] = []
+    skipped: list[str] = []
+    for path in paths_of(list(sources)):
+        try:
+            made.append((path, draw(ladder(load(path)))))
+        except GemmbenchError:
+            if read_header(path).probing:
+                error = GemmbenchError("it holds roofs only; see --kind roofline of a run")
+            skipped.append(f"{path.name}: {error}")
+    if not made:
+        raise GemmbenchError("; ".join(skipped))
+    for told in skipped:
+        warnings.warn(told, stacklevel=2)
+    return made
 
 
 def _explained(

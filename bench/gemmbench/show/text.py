@@ -22,6 +22,9 @@ def digits(value: float, count: int = 4) -> str:
         return ""
     if value == 0:
         return "0"
+    text = f"{value:#,.{count}g}"
+    if "e" not in text:  # all but the very small and large
+        return text.removesuffix(".")
     rounded = float(f"{value:.{count - 1}e}")
     places = count - 1 - math.floor(math.log10(abs(rounded)))
     return f"{rounded:,.{max(0, places)}f}"

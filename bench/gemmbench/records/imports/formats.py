@@ -132,6 +132,8 @@ def _chosen(data: bytes, tool: str | None) -> Format:
     if found:
         names = " and of ".join(one.name for one in found)
         raise GemmbenchError(f"it looks like a file of {names}: say which with --from")
+    if '"type":"run"' in text[:40]:
+        raise GemmbenchError("it is a run of gemmbench already: gemmbench show reads it")
     told = "; ".join(f"{one.name}: {one.looked_for}" for one in FORMATS)
     raise GemmbenchError(f"of no known format ({told}); say which with --from")
 
