@@ -232,7 +232,7 @@ def test_what_fell_is_not_tried_again_in_the_next_repeat(tmp_path: Path) -> None
         "--repeat",
         "3",
         "--timeout",
-        "4",
+        "8",  # a loaded machine takes seconds to start torch
     )
     ends = {(r.kernel, r.repeat): (r.status, r.reason) for r in done.run.records}
     assert len(ends) == 9

@@ -202,14 +202,18 @@ FIRST_DIES = (
 REST = (
     Doing(case=0, phase="bind"),
     ready(0),
-    Doing(case=1, phase="turn"),
+    Doing(case=1, phase="bind"),
     ready(1),
-    Took(case=0, turn=TURN),
-    Afresh(),
-    Took(case=0, turn=TURN),
+    Doing(case=2, phase="turn"),
+    ready(2),
     Took(case=1, turn=TURN),
+    Afresh(),
+    Took(case=1, turn=TURN),
+    Took(case=2, turn=TURN),
+    Took(case=0, turn=TURN),
     Ended(case=0, status="ok"),
-    Ended(case=1, status="wrong", reason="41"),
+    Ended(case=1, status="ok"),
+    Ended(case=2, status="wrong", reason="41"),
     Done(),
 )
 
@@ -219,6 +223,7 @@ def test_a_death_costs_one_probe_and_a_fresh_worker_takes_up_the_rest() -> None:
     roofs.measure(0)
     assert statuses(kept) == {
         "copy": "failed",
+        "read": "ok",
         "cache": "unsupported",
         "launch-loop": "ok",
         "vector": "wrong",
@@ -230,11 +235,11 @@ def test_a_death_costs_one_probe_and_a_fresh_worker_takes_up_the_rest() -> None:
     assert (found["launch-loop"].work, found["launch-loop"].config) == (8.0, {"bytes": 64})
     assert found["vector"].turns == ()
     assert [[p.name for p in one.asked.probes] for one in crew.used if one.asked] == [
-        ["copy", "launch-loop", "vector"],
-        ["launch-loop", "vector"],
+        ["copy", "read", "launch-loop", "vector"],
+        ["read", "launch-loop", "vector"],
     ]
     assert roofs.missing(0) == ()
-    assert len(roofs.missing(1)) == 4
+    assert len(roofs.missing(1)) == 5
 
 
 def test_silence_is_a_timeout() -> None:
@@ -249,10 +254,10 @@ def test_a_worker_that_cannot_be_killed_ends_the_run_and_each_roof_has_a_status(
     roofs, _, kept = supervised(stuck)
     with pytest.raises(DeviceGoneError, match="outlives"):
         roofs.measure(0)
-    assert statuses(kept) == {"cache": "unsupported", "launch-loop": "timeout"}
+    assert statuses(kept) == {"cache": "unsupported", "read": "timeout"}
     roofs.abandon(1, "failed", "device lost: stuck")
     assert statuses(kept)["copy"] == statuses(kept)["vector"] == "failed"
-    assert len(kept) == 4
+    assert len(kept) == 5
 
 
 def test_what_an_earlier_sitting_found_stands() -> None:
@@ -260,7 +265,7 @@ def test_what_an_earlier_sitting_found_stands() -> None:
     done = Roof(repeat=0, name="copy", unit="GB/s")
     cut = Roof(repeat=0, name="launch-loop", unit="us", status="interrupted")
     roofs.take_up([done, cut])
-    assert [one.name for one in roofs.missing(0)] == ["cache", "launch-loop", "vector"]
+    assert [one.name for one in roofs.missing(0)] == ["read", "cache", "launch-loop", "vector"]
 
 
 def test_a_cold_run_measures_its_roofs_sustained() -> None:
