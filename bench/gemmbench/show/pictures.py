@@ -62,12 +62,13 @@ def _of_runs(sources: Sequence[str], kind: str) -> list[tuple[Path, "Figure"]]:
     made: list[tuple[Path, Figure]] = []
     skipped: list[str] = []
     for path in paths_of(list(sources)):
+        rows = ladder(load(path))
         try:
-            made.append((path, draw(ladder(load(path)))))
-        except GemmbenchError:
-            if read_header(path).probing:
-                error = GemmbenchError("it holds roofs only; see --kind roofline of a run")
-            skipped.append(f"{path.name}: {error}")
+            made.append((path, draw(rows)))
+        except GemmbenchError as error:
+            only_roofs = "it holds roofs only; see --kind roofline of a run"
+            why = only_roofs if read_header(path).probing else str(error)
+            skipped.append(f"{path.name}: {why}")
     if not made:
         raise GemmbenchError("; ".join(skipped))
     for told in skipped:
