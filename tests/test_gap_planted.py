@@ -66,8 +66,13 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Gap]:
 
 def undisturbed(record: Record) -> Record:
     """As if it had been alone: these kernels keep their time, whoever else uses the cores."""
-    kept = [turn for turn in record.turns if turn.median_ns is not None]
-    turns = tuple(replace(turn, disturbed=0, others_s=None) for turn in kept)
+    kept = [turn for turn in record.turns if turn.median_ns or turn.samples_ns]
+    turns = tuple(
+        replace(turn, disturbed=0, others_s=None, median_ns=turn.median_ns or min(turn.samples_ns))
+        if turn.samples_ns
+        else replace(turn, disturbed=0, others_s=None)
+        for turn in kept
+    )
     return msgspec.structs.replace(record, turns=turns)
 
 
