@@ -6,7 +6,7 @@ DEVICE ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: bench test check report instructions evidence clean warn
+.PHONY: bench test check docs report instructions evidence clean warn
 
 bench: warn $(VENV)/.ready
 	$(BIN)/gemmbench run --suite quick --roofs --device $(DEVICE)
@@ -18,6 +18,10 @@ check: $(VENV)/.ready
 	$(BIN)/ruff check bench kernels tests
 	$(BIN)/ruff format --check bench kernels tests
 	$(BIN)/mypy
+
+docs: $(VENV)/.ready
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo "Open build/docs/index.html"
 
 report: $(VENV)/.ready
 	$(BIN)/python -m gemmbench.show.readme README.md results

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,12 +32,13 @@ REACH = 1e15
 class Explained:
     """One run: the gaps of its cases, those of the best of each precision, and its ceilings.
 
-    `rows` are those of the cases, as `ladder` returns them. `roofs_from` are the files of roofs
-    that are not the run's own; `left_out` is (what became of it, how many) of the cases without a
-    time.
+    `rows` are those of the cases, as `ladder` returns them, one a gap; `ladder` has those of all
+    cases. `roofs_from` are the files of roofs that are not the run's own; `left_out` is (what
+    became of it, how many) of the cases without a time.
     """
 
     path: Path
+    ladder: "pd.DataFrame"
     rows: "pd.DataFrame"
     gaps: tuple[Gap, ...]
     best: tuple[Gap, ...]
@@ -98,19 +99,26 @@ def explain(
     """
     given = read_many(sources)
     probes = [*read_many(roofs)] if roofs else []
-    found = []
-    for run in given:
-        if not run.records:
-            continue
-        others = _roofs_for(run, probes, [one for one in given if one is not run])
-        if one := _explained(run, others, wanted or Wanted()):
-            found.append(one)
+    found = [one for one in explained(given, roofs=probes, wanted=wanted) if one.gaps]
     if not found:
         names = ", ".join(run.path.name for run in given[:3])
         if not any(run.records for run in given):
             raise GemmbenchError(f"{names} holds roofs only: name a run that they are to explain")
         raise GemmbenchError(f"{names}: no case has a time that counts: see gemmbench show")
     return tuple(found)
+
+
+def explained(
+    given: Sequence[Run], *, roofs: Sequence[Run] = (), wanted: Wanted | None = None
+) -> Iterator[Explained]:
+    """`explain` for runs that were read already; one without any gap is among them.
+
+    Runs that hold roofs only lend them to the others.
+    """
+    for run in given:
+        if run.records:
+            others = _roofs_for(run, roofs, [one for one in given if one is not run])
+            yield _explained(run, others, wanted or Wanted())
 
 
 def _roofs_for(run: Run, named: Sequence[Run], given: Sequence[Run]) -> list[Run]:
@@ -153,7 +161,7 @@ def _beside(run: Run) -> list[Run]:
     return list(itertools.islice((one for one in others if roofs_of([one]).found), 1))
 
 
-def _explained(run: Run, others: Sequence[Run], wanted: Wanted) -> Explained | None:
+def _explained(run: Run, others: Sequence[Run], wanted: Wanted) -> Explained:
     lenders = [replace(one, records=(), selftests=()) for one in others]
     df = frame([run, *lenders])
     records: dict[tuple[object, ...], list[Record]] = {}
@@ -175,9 +183,7 @@ def _explained(run: Run, others: Sequence[Run], wanted: Wanted) -> Explained | N
             left_out[why] = left_out.get(why, 0) + 1
         else:
             gaps[index] = _gap(row, records[case_of(row)], known)
-    if not gaps:
-        return None
-    chosen = {id(one) for one in wanted.of(gaps.values())}
+    chosen = {id(one) for one in wanted.of(gaps.values())} if gaps else set()
     gaps = {index: one for index, one in gaps.items() if id(one) in chosen}
     kept = rows.iloc[list(gaps)]
     places = {case_of(row): one for row, one in zip(rows_of(kept), gaps.values(), strict=True)}
@@ -185,6 +191,7 @@ def _explained(run: Run, others: Sequence[Run], wanted: Wanted) -> Explained | N
     void = dict(rows_of(kept, ("precision", "roof_void")))
     return Explained(
         path=run.path,
+        ladder=rows,
         rows=kept,
         gaps=tuple(gaps.values()),
         best=tuple(places[case_of(row)] for row in rows_of(top)),
