@@ -27,7 +27,8 @@ from gemmbench.records.frame import frame
 from gemmbench.records.journal import keep_samples
 from gemmbench.runner import turners
 from gemmbench.runner.alone import measure_function, measure_kernel
-from gemmbench.runner.group import DeviceLostError, GroupWork
+from gemmbench.runner.group import GroupWork
+from gemmbench.runner.taking import DeviceLostError
 from gemmbench.timing import host
 from gemmbench.timing.gpu import GpuClock
 from gemmbench.timing.host import HostSubject, HostTiming, take_turn

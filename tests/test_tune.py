@@ -14,7 +14,7 @@ from synthetic import CPU, H100, turn
 
 from gemmbench.inspect.question import Compiled, Question, Report, Verdict
 from gemmbench.records.schema import Record
-from gemmbench.runner.attempts import SpentError
+from gemmbench.runner.exchange import SpentError
 from gemmbench.runner.ledger import Ledger
 from gemmbench.runner.messages import Case, Ended, Hello, KernelInfo, Settings, Space
 from gemmbench.runner.recording import Progress

@@ -76,16 +76,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     bound: str = ""
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, tag="record", tag_field="type"):
-    """One kernel on one problem in one repeat: its status, and its turns if it has any.
-
-    `n_samples` counts all samples of all turns; of a turn whose samples are not kept
-    (`KEPT_SAMPLES` a record) the median remains. `limits` is nanoseconds per limit reason, and
-    empty where nothing could see them; `modes` what changes the numerics; `settings` what a tuner
-    asked for. `ran_on` is what the machine code of a Triton kernel multiplies with (`matrix cores`,
-    `vector`, `emulated`), and `compiled` the facts of each launch that it makes, as `gemmbench
-    inspect` tells them. JSON has no NaN: a float that is not finite is written as null.
-    """
+class RecordFields(msgspec.Struct, frozen=True, kw_only=True):
+    """What a `Record` and its outline share; the fields are told there."""
 
     group: str
     repeat: Count
@@ -107,15 +99,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, tag="record", tag_field=
     reason: str = ""
     launch: str = ""
     sets: Count | None = None
-    turns: tuple[Turn, ...] = ()
     n_samples: Count = 0
     check: Check | None = None
-    config: dict[str, int | float | str | bool | None] = {}
-    tile: tuple[int, int, int] | None = None
-    grid: tuple[int, ...] | None = None
     splits: Count | None = None
     modes: dict[str, str] = {}
-    energy_j: float | None = None
     limits: dict[str, float | None] = {}
     warnings: tuple[str, ...] = ()
     sitting: Count = 0
@@ -129,6 +116,24 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, tag="record", tag_field=
         """`repeat/group/kernel/precision`: what names a planned case; then what a tuner asked."""
         name = f"{self.repeat}/{self.group}/{self.kernel}/{self.precision}"
         return f"{name}/{settings_text(self.settings)}" if self.settings else name
+
+
+class Record(RecordFields, frozen=True, kw_only=True, tag="record", tag_field="type"):
+    """One kernel on one problem in one repeat: its status, and its turns if it has any.
+
+    `n_samples` counts all samples of all turns; of a turn whose samples are not kept
+    (`KEPT_SAMPLES` a record) the median remains. `limits` is nanoseconds per limit reason, and
+    empty where nothing could see them; `modes` what changes the numerics; `settings` what a tuner
+    asked for. `ran_on` is what the machine code of a Triton kernel multiplies with (`matrix cores`,
+    `vector`, `emulated`), and `compiled` the facts of each launch that it makes, as `gemmbench
+    inspect` tells them. JSON has no NaN: a float that is not finite is written as null.
+    """
+
+    turns: tuple[Turn, ...] = ()
+    config: dict[str, int | float | str | bool | None] = {}
+    tile: tuple[int, int, int] | None = None
+    grid: tuple[int, ...] | None = None
+    energy_j: float | None = None
 
 
 class SelfTest(msgspec.Struct, frozen=True, kw_only=True, tag="selftest", tag_field="type"):

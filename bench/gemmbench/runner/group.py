@@ -1,7 +1,6 @@
 """One group in the worker: each case tried alone, then all in turns, then verified again."""
 
 import contextlib
-import gc
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -11,20 +10,17 @@ from typing import TYPE_CHECKING, Protocol
 
 from gemmbench.inspect.question import Compiled, doubt
 from gemmbench.inspect.reading import facts_of
-from gemmbench.runner.messages import (
-    Afresh,
-    Bound,
-    DeviceLost,
-    Doing,
-    Ended,
-    FromWorker,
-    Took,
-    Work,
-)
+from gemmbench.runner.messages import Bound, DeviceLost, Doing, Ended, FromWorker, Work
 from gemmbench.runner.reason import reason_of
+from gemmbench.runner.taking import (
+    DeviceLostError,
+    Telling,
+    give_back_memory,
+    see_device,
+    take_turns,
+)
 from gemmbench.runner.turners import SLOW_LAUNCH_S, Bench, Subject, make_bench, output_of
 from gemmbench.timing.method import operand_sets
-from gemmbench.timing.rounds import rounds
 from gemmbench.timing.turn import Turn
 from gemmbench.verify import Execute, Verifier, WrongError
 from gemmkernels.device import Device
@@ -36,10 +32,6 @@ from gemmkernels.tuning import nearest
 
 if TYPE_CHECKING:
     import torch
-
-
-class DeviceLostError(Exception):
-    """The device answers no more: this process must end."""
 
 
 @dataclass(kw_only=True)
@@ -107,27 +99,21 @@ class GroupWork:
         self.message = message
         self.device = device
         self.kernels = kernels
-        self.send = send
+        self.send = Telling(send)
         self._tidy = tidy
         self._bench: Bench = make_bench(device, message.timing)
         self._sets: dict[Problem, _Sets] = {}
-        self._doing = 0
 
     def run(self) -> None:
         try:
             self._run()
         except DeviceLostError as error:
-            self.send(DeviceLost(case=self._doing, reason=str(error)))
+            self.send(DeviceLost(case=self.send.doing, reason=str(error)))
             raise SystemExit(0) from None
         finally:
             self._sets.clear()
-            gc.collect()
             self._bench.close()
-            if self.device.is_gpu:
-                import torch
-
-                with contextlib.suppress(RuntimeError):  # of a device that is lost
-                    torch.cuda.empty_cache()
+            give_back_memory(self.device)
 
     def _run(self) -> None:
         alive = [case for index in range(len(self.message.cases)) if (case := self._try(index))]
@@ -141,7 +127,6 @@ class GroupWork:
             self._end(case.index, "ok", case=case)
 
     def _do(self, index: int, phase: str) -> None:
-        self._doing = index
         self.send(Doing(case=index, phase=phase))
 
     def _end(
@@ -173,22 +158,10 @@ class GroupWork:
             self._end(index, "wrong", str(error))
         except BaseException as error:
             self._end(index, "failed", reason_of(error))
-            self._probe_device()
+            see_device(self.device)
         else:
             return True
         return False
-
-    def _probe_device(self) -> None:
-        """After an exception: some CUDA errors spoil every later call of this process."""
-        if not self.device.is_gpu:
-            return
-        import torch
-
-        try:
-            torch.cuda.synchronize()
-            torch.zeros(1, device=self.device.torch_device).add_(1).item()
-        except Exception as error:
-            raise DeviceLostError(reason_of(error)) from None
 
     def _shared(self, problem: Problem) -> _Sets:
         if problem not in self._sets:
@@ -317,47 +290,23 @@ class GroupWork:
         verifier.begin()
 
     def _turns(self, alive: list[_Alive]) -> list[_Alive]:
-        """Rounds of turns; a case that raises in its turn falls out, and the rest begin again."""
-        timing = self.message.timing
-        while alive:
-            by_name = {str(case.index): case for case in alive}
-            fallen: list[int] = []
+        return take_turns(
+            *(alive, self._turn),
+            timing=self.message.timing,
+            seed=self.message.seed,
+            send=self.send,
+        )
 
-            def turner(case: _Alive, fallen: list[int] = fallen) -> Callable[[int], Turn]:
-                def take(number: int) -> Turn:
-                    taken: list[Turn] = []
-                    with warnings.catch_warnings():
-                        warnings.simplefilter("ignore")
-                        came_through = self._guard(
-                            case.index, lambda: taken.append(case.subject.turn(number))
-                        )
-                    told = self._tidy(children=not came_through, switches=not case.switches)
-                    if not came_through:
-                        fallen.append(case.index)
-                        raise _FellOutError
-                    case.heard += told
-                    return taken[0]
-
-                return take
-
-            try:
-                rounds(
-                    {name: turner(case) for name, case in by_name.items()},
-                    min_rounds=timing.min_rounds,
-                    max_rounds=timing.max_rounds,
-                    max_time_s=timing.max_time_s,
-                    target=timing.target,
-                    seed=self.message.seed,
-                    least_rounds=timing.least_rounds,
-                    before_turn=lambda name: self._do(int(name), "turn"),
-                    on_turn=lambda name, turn: self.send(Took(case=int(name), turn=turn)),
-                )
-            except _FellOutError:
-                alive = [case for case in alive if case.index not in fallen]
-                self.send(Afresh())
-                continue
-            return alive
-        return alive
+    def _turn(self, case: _Alive, number: int) -> Turn | None:
+        taken: list[Turn] = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            came_through = self._guard(case.index, lambda: taken.append(case.subject.turn(number)))
+        told = self._tidy(children=not came_through, switches=not case.switches)
+        if not came_through:
+            return None
+        case.heard += told
+        return taken[0]
 
     def _verify_after(self, case: _Alive) -> bool:
         """Both checks again, on the launch that was timed."""
@@ -377,10 +326,6 @@ class GroupWork:
             self._note(case)
             case.heard += told
         return passed
-
-
-class _FellOutError(Exception):
-    """A case has ended in its turn."""
 
 
 def _prepared(launch: Launch, operands: Operands) -> Launch:

@@ -9,7 +9,7 @@ from gemmbench.devices.telemetry import Telemetry
 from gemmbench.inspect.question import together
 from gemmbench.records.journal import keep_samples
 from gemmbench.records.schema import Check, Record, Status
-from gemmbench.runner.messages import Bound, Case, Ended, KernelInfo
+from gemmbench.runner.messages import Bound, Case, Ended, KernelInfo, Ready
 from gemmbench.timing.turn import Turn
 from gemmbench.timing.verdict import stalls
 from gemmbench.verify import numerics
@@ -28,6 +28,20 @@ class Progress:
     status: Status | None = None
     reason: str = ""
     ended: Ended | None = None
+
+    @property
+    def called(self) -> tuple[str, str]:
+        return self.case.kernel, self.case.problem.precision
+
+    def begin(self) -> None:
+        self.bound, self.turns = None, []
+
+    def hear(self, message: Bound | Ready | Ended) -> None:
+        match message:
+            case Bound():
+                self.bound = message
+            case Ended():
+                self.ended = message
 
     def end(self, status: Status, reason: str) -> None:
         self.status, self.reason = status, reason

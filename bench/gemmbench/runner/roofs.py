@@ -11,28 +11,15 @@ import msgspec
 from gemmbench.devices.telemetry import Telemetry
 from gemmbench.records.journal import keep_samples
 from gemmbench.records.schema import Roof, Status
-from gemmbench.runner.attempts import timed_s
-from gemmbench.runner.crew import Crew, DeviceGoneError
+from gemmbench.runner.crew import Crew
+from gemmbench.runner.exchange import Exchange
 from gemmbench.runner.listener import Listener
-from gemmbench.runner.messages import (
-    Afresh,
-    DeviceLost,
-    Doing,
-    Done,
-    Ended,
-    FromWorker,
-    Probing,
-    Ready,
-    Refused,
-    Took,
-)
-from gemmbench.runner.process import UnkillableError, WorkerDiedError
+from gemmbench.runner.messages import Bound, Ended, Probing, Ready
 from gemmbench.runner.recording import Seen
 from gemmbench.runner.request import Request
 from gemmbench.timing.method import Timing, timing
 from gemmbench.timing.turn import Turn
 from gemmkernels.device import Device
-from gemmkernels.errors import GemmbenchError
 from gemmkernels.probes.roofs import Wanted, wanted
 
 BIND_S = 0.5
@@ -52,9 +39,19 @@ class _Progress:
     status: Status | None = None
     reason: str = ""
 
+    @property
+    def called(self) -> tuple[str, str]:
+        return self.wanted.name, self.wanted.precision
+
+    def begin(self) -> None:
+        self.ready, self.turns = None, []
+
+    def hear(self, message: Bound | Ready | Ended) -> None:
+        if isinstance(message, Ready):
+            self.ready = message
+
     def end(self, status: Status, reason: str) -> None:
-        if self.status is None:  # a process that dies after a probe takes nothing of it along
-            self.status, self.reason = status, reason
+        self.status, self.reason = status, reason
 
 
 def how_of_roofs(how: Timing, device: Device) -> Timing:
@@ -68,11 +65,8 @@ def how_of_roofs(how: Timing, device: Device) -> Timing:
     return msgspec.structs.replace(found, repeats=how.repeats)
 
 
-class Roofs:
-    """The roofs of one run. `keep` puts a roof on the disk, and tells.
-
-    `timed_s` and `compile_s` are what went into them so far.
-    """
+class Roofs(Exchange):
+    """The roofs of one run. `keep` puts a roof on the disk, and tells."""
 
     def __init__(
         self,
@@ -83,16 +77,13 @@ class Roofs:
         telemetry: Telemetry,
         keep: Callable[[Sequence[Roof]], None],
     ) -> None:
-        self._crew = crew
-        self._listener = listener
+        super().__init__(crew, listener, timeout_s=request.timeout_s)
         self._request = request
         self._telemetry = telemetry
         self._keep = keep
         self._done: set[tuple[int, str, str]] = set()
         self._wanted: tuple[Wanted, ...] = ()
         self._timing: Timing | None = None
-        self.timed_s = 0.0
-        self.compile_s = 0.0
 
     def take_up(self, roofs: Iterable[Roof]) -> None:
         """Those of an earlier sitting, which stand."""
@@ -121,11 +112,15 @@ class Roofs:
         for one in known:
             if one.wanted.reason:
                 one.end("unsupported", one.wanted.reason)
+        how = self._timing
+        assert how is not None
+
+        def ask(remaining: Sequence[_Progress]) -> Probing:
+            probes = tuple(one.wanted for one in remaining)
+            return Probing(probes=probes, timing=how, seed=self._request.seed)
+
         try:
-            while remaining := [one for one in known if one.status is None]:
-                for one in remaining:
-                    one.ready, one.turns = None, []
-                self._attempt(remaining)
+            self._carry_out(known, ask)
         finally:  # what has ended stays known, also when the user stops the run here
             self._end([one for one in known if one.status is not None], repeat)
 
@@ -136,55 +131,6 @@ class Roofs:
             for one in known:
                 one.end(status, reason)
             self._end(known, repeat)
-
-    def _attempt(self, remaining: Sequence[_Progress]) -> None:
-        assert self._timing is not None
-        worker = self._crew.present()
-        at, phase = remaining[0], "start"
-        probes = tuple(one.wanted for one in remaining)
-        try:
-            worker.send(Probing(probes=probes, timing=self._timing, seed=self._request.seed))
-            while True:
-                message = worker.receive(self._request.timeout_s)
-                match message:
-                    case Done():
-                        return
-                    case Refused():
-                        raise GemmbenchError(message.error)
-                    case DeviceLost():
-                        remaining[message.case].end("failed", message.reason)
-                        self._crew.stop()
-                        return
-                    case Doing():
-                        at, phase = remaining[message.case], message.phase
-                        self._listener.doing(at.wanted.name, at.wanted.precision, phase)
-                    case _:
-                        self._hear(remaining, message)
-        except WorkerDiedError as error:
-            self._crew.died()
-            at.end("timeout" if error.timed_out else "failed", f"in {phase}: {error}")
-        except UnkillableError as error:
-            self._crew.died()
-            at.end("timeout", f"in {phase}: {error}")
-            raise DeviceGoneError(str(error)) from None
-
-    def _hear(self, remaining: Sequence[_Progress], message: FromWorker) -> None:
-        match message:
-            case Ready():
-                remaining[message.case].ready = message
-                self.compile_s += message.setup_s
-            case Took():
-                one = remaining[message.case]
-                one.turns.append(message.turn)
-                self.timed_s += timed_s(message.turn)
-                self._listener.took(one.wanted.name, one.wanted.precision, message.turn)
-            case Afresh():
-                for one in remaining:
-                    one.turns.clear()
-            case Ended():
-                remaining[message.case].end(message.status, message.reason)  # type: ignore[arg-type]
-            case _:
-                raise GemmbenchError(f"a worker said {type(message).__name__} out of turn")
 
     def _end(self, known: Sequence[_Progress], repeat: int) -> None:
         made = [self._made(one, repeat) for one in known]

@@ -1,27 +1,21 @@
 """Probes in the worker: each tried alone, then all in turns, then checked again."""
 
-import contextlib
-import gc
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
 
-from gemmbench.runner.messages import (
-    Afresh,
-    DeviceLost,
-    Doing,
-    Ended,
-    FromWorker,
-    Probing,
-    Ready,
-    Took,
-)
+from gemmbench.runner.messages import DeviceLost, Doing, Ended, FromWorker, Probing, Ready
 from gemmbench.runner.reason import reason_of
+from gemmbench.runner.taking import (
+    DeviceLostError,
+    Telling,
+    give_back_memory,
+    see_device,
+    take_turns,
+)
 from gemmbench.runner.turners import Bench, Subject, make_bench
-from gemmbench.timing.method import Timing
-from gemmbench.timing.rounds import rounds
 from gemmbench.timing.turn import Turn
 from gemmkernels.device import Device
 from gemmkernels.probes.roofs import BoundProbe, bind
@@ -34,14 +28,6 @@ class _Alive:
     index: int
     bound: BoundProbe
     subject: Subject
-
-
-class _FellOutError(Exception):
-    """A probe has ended in its turn."""
-
-
-class _LostError(Exception):
-    """The device answers no more."""
 
 
 class RoofWork:
@@ -60,33 +46,30 @@ class RoofWork:
     ) -> None:
         self._message = message
         self._device = device
-        self._send = send
+        self._send = Telling(send)
         self._bind = bind
         self._benches: dict[str, Bench] = {}
 
     def run(self) -> None:
-        at = 0
         try:
-            alive: list[_Alive] = []
-            for at in range(len(self._message.probes)):
-                alive += self._try(at)
-            for one in self._turns(alive):
-                at = one.index
-                self._do(at, "check again")
-                if self._guard(at, lambda one=one: self._check(one)):  # type: ignore[misc]
-                    self._send(Ended(case=at, status="ok"))
-        except _LostError as error:
-            self._send(DeviceLost(case=at, reason=str(error)))
+            self._run()
+        except DeviceLostError as error:
+            self._send(DeviceLost(case=self._send.doing, reason=str(error)))
             raise SystemExit(0) from None
         finally:
             for bench in self._benches.values():
                 bench.close()
-            gc.collect()
-            if self._device.is_gpu:
-                import torch
+            give_back_memory(self._device)
 
-                with contextlib.suppress(RuntimeError):  # of a device that is lost
-                    torch.cuda.empty_cache()
+    def _run(self) -> None:
+        message = self._message
+        alive = [one for index in range(len(message.probes)) for one in self._try(index)]
+        for one in take_turns(
+            alive, self._turn, timing=message.timing, seed=message.seed, send=self._send
+        ):
+            self._do(one.index, "check again")
+            if self._guard(one.index, lambda one=one: self._check(one)):  # type: ignore[misc]
+                self._send(Ended(case=one.index, status="ok"))
 
     def _do(self, index: int, phase: str) -> None:
         self._send(Doing(case=index, phase=phase))
@@ -97,23 +80,11 @@ class RoofWork:
             said = work()
         except BaseException as error:
             self._send(Ended(case=index, status="failed", reason=reason_of(error)))
-            self._see_device()
+            see_device(self._device)
             return False
         if said:
             self._send(Ended(case=index, status="wrong", reason=said))
         return not said
-
-    def _see_device(self) -> None:
-        """After an exception: some CUDA errors spoil every later call of this process."""
-        if not self._device.is_gpu:
-            return
-        import torch
-
-        try:
-            torch.cuda.synchronize()
-            torch.zeros(1, device=self._device.torch_device).add_(1).item()
-        except Exception as error:
-            raise _LostError(reason_of(error)) from None
 
     def _bench(self, how: str) -> Bench:
         if how not in self._benches:
@@ -158,43 +129,11 @@ class RoofWork:
     def _check(self, one: _Alive) -> str:
         return one.bound.check(lambda: one.subject.run_checked())
 
-    def _turns(self, alive: list[_Alive]) -> list[_Alive]:
-        """Rounds of turns; a probe that raises in its turn falls out, and the rest begin again."""
-        while alive:
-            fallen: list[int] = []
-            try:
-                self._rounds(self._message.timing, {str(one.index): one for one in alive}, fallen)
-            except _FellOutError:
-                alive = [one for one in alive if one.index not in fallen]
-                self._send(Afresh())
-                continue
-            return alive
-        return alive
+    def _turn(self, one: _Alive, number: int) -> Turn | None:
+        taken: list[Turn] = []
 
-    def _rounds(self, timing: Timing, alive: Mapping[str, _Alive], fallen: list[int]) -> None:
-        def turner(one: _Alive) -> Callable[[int], Turn]:
-            def take(number: int) -> Turn:
-                taken: list[Turn] = []
+        def work() -> str:
+            taken.append(one.subject.turn(number))
+            return ""
 
-                def work() -> str:
-                    taken.append(one.subject.turn(number))
-                    return ""
-
-                if not self._guard(one.index, work):
-                    fallen.append(one.index)
-                    raise _FellOutError
-                return taken[0]
-
-            return take
-
-        rounds(
-            {name: turner(one) for name, one in alive.items()},
-            min_rounds=timing.min_rounds,
-            max_rounds=timing.max_rounds,
-            max_time_s=timing.max_time_s,
-            target=timing.target,
-            seed=self._message.seed,
-            least_rounds=timing.least_rounds,
-            before_turn=lambda name: self._do(int(name), "turn"),
-            on_turn=lambda name, turn: self._send(Took(case=int(name), turn=turn)),
-        )
+        return taken[0] if self._guard(one.index, work) else None

@@ -20,9 +20,10 @@ from gemmbench.records.journal import Journal
 from gemmbench.records.reader import Run, read
 from gemmbench.records.schema import Footer, Header, Launched, Record, SelfTest, Status
 from gemmbench.runner import launched
-from gemmbench.runner.attempts import Attempts, timed_s
+from gemmbench.runner.attempts import Attempts
 from gemmbench.runner.budget import Budget
 from gemmbench.runner.crew import ChangedError, Crew, DeviceGoneError
+from gemmbench.runner.exchange import timed_s
 from gemmbench.runner.header import check_same, make_header, sheets_of
 from gemmbench.runner.ledger import Ledger
 from gemmbench.runner.listener import Listener, Outcome

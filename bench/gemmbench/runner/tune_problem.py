@@ -7,7 +7,7 @@ from statistics import fmean
 
 import msgspec
 
-from gemmbench.runner.attempts import SpentError
+from gemmbench.runner.exchange import SpentError
 from gemmbench.runner.messages import Case, Settings, Space
 from gemmbench.runner.tune_finding import NOTHING, Finding, TuneListener, Word
 from gemmbench.runner.tune_prune import ruled_out

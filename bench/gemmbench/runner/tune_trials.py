@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 
 from gemmbench.records.schema import Record
-from gemmbench.runner.attempts import Attempts, SpentError
+from gemmbench.runner.attempts import Attempts
 from gemmbench.runner.crew import Crew
+from gemmbench.runner.exchange import SpentError
 from gemmbench.runner.ledger import Ledger
 from gemmbench.runner.messages import Case, Hello, Settings
 from gemmbench.runner.plan import group_name
