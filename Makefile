@@ -15,8 +15,8 @@ test: $(VENV)/.ready
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: $(VENV)/.ready
-	$(BIN)/ruff check bench kernels tests
-	$(BIN)/ruff format --check bench kernels tests
+	$(BIN)/ruff check bench kernels tests docs
+	$(BIN)/ruff format --check bench kernels tests docs
 	$(BIN)/mypy
 
 docs: $(VENV)/.ready

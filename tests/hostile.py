@@ -48,7 +48,7 @@ LONGEST_LINE = 2000
 @contextmanager
 def only_told() -> Iterator[None]:
     """Warnings of ours are checked; any other one is an error."""
-    from gemmbench.records.frame import RunFileWarning
+    from gemmbench.records.reader import RunFileWarning
 
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")

@@ -168,7 +168,22 @@ def replaced(value: Any, path: tuple[Any, ...], change: Callable[[Any, Any], Non
 def run_files(draw: st.DrawFn) -> bytes:
     """A run with up to three fields replaced, renamed or dropped; now and then changed bytes."""
     lines = list(RUN[1 - draw(st.integers(0, 1)) : 2] + RUN[2:])
-    chosen = draw(st.lists(st.sampled_from(PLACES), min_size=1, max_size=2))
+    return draw(_mutated(lines, PLACES, len(RUN) - len(lines)))
+
+
+def run_files_of(lines: list[Any]) -> st.SearchStrategy[bytes]:
+    """The same of the lines of any run."""
+    places = [(number, path) for number, line in enumerate(lines) for path in _places(line)]
+    return _mutated(lines, places, 0)
+
+
+Places = list[tuple[int, tuple[Any, ...]]]
+
+
+@st.composite
+def _mutated(draw: st.DrawFn, given: list[Any], places: Places, shift: int) -> bytes:
+    lines = list(given)
+    chosen = draw(st.lists(st.sampled_from(places), min_size=1, max_size=2))
     values: list[bytes] = []
     for number, path in chosen:
         how = draw(st.sampled_from(("replace", "replace", "replace", "drop", "rename")))
@@ -183,7 +198,7 @@ def run_files(draw: st.DrawFn) -> bytes:
             elif isinstance(at, dict):
                 at["x" + key] = at.pop(key)
 
-        place = max(0, number - (len(RUN) - len(lines)))
+        place = max(0, number - shift)
         try:
             lines[place] = replaced(lines[place], path, change)
         except (KeyError, IndexError, TypeError):

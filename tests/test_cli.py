@@ -25,16 +25,15 @@ def call(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProces
     )
 
 
-def code_block(language: str, mark: str) -> str:
-    found = re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
-    (block,) = [text for text in found if mark in text]
-    return str(block)
+def code_block(language: str, page: str) -> str:
+    """The first one of a page of the documentation."""
+    text = (ROOT / "docs" / page).read_text()
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)[0]  # type: ignore[no-any-return]
 
 
-def test_the_readmes_kernel_and_suite_run_and_are_shown(tmp_path: Path) -> None:
-    kernel = code_block("python", "from gemmkernels import Kernel, Launch")
-    (tmp_path / "mine.py").write_text(kernel)
-    suite = code_block("toml", 'name = "mine"').replace("4096", "64").replace("11008", "48")
+def test_the_documented_kernel_and_suite_run_and_are_shown(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(code_block("python", "howto/own-kernel.md"))
+    suite = code_block("toml", "howto/own-suite.md").replace("256", "64").replace("688", "48")
     (tmp_path / "mine.toml").write_text(suite)
     done = call(
         *["run", "--kernel", "./mine.py", "--kernel", "torch", "--kernel", "numba-naive"],
@@ -61,7 +60,7 @@ def test_the_readmes_kernel_and_suite_run_and_are_shown(tmp_path: Path) -> None:
     assert shown.returncode == 0
     assert "mine" in shown.stdout
     rows = json.loads(call("show", str(run), "--format", "json").stdout)
-    assert len(rows) == len(df) == 12
+    assert len(rows) == len(df) == 9
     assert call("show", str(run), "--format", "csv").stdout.startswith("run_id,")
     assert "|" in call("show", str(run), "--format", "markdown").stdout
     sweep = call("plot", str(run), "--kind", "sweep")
@@ -71,15 +70,6 @@ def test_the_readmes_kernel_and_suite_run_and_are_shown(tmp_path: Path) -> None:
     assert both.returncode == 0, both.stderr
     assert "What differs" not in both.stdout
     assert not re.search(r"faster:|slower:", both.stdout)
-
-
-def test_the_readmes_python_runs(tmp_path: Path) -> None:
-    block = code_block("python", "gemmbench.measure").split("df = ")[0]
-    done = subprocess.run(
-        [sys.executable, "-c", block], capture_output=True, text=True, cwd=tmp_path, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Speedup(ratio=" in done.stdout
 
 
 BAD_KERNEL = "from gemmkernels import Kernel\nKERNEL = Kernel(name='x', tier='fast', backend='b',"
@@ -175,13 +165,6 @@ def test_the_readmes_results_are_current(tmp_path: Path) -> None:
     assert updated(README, section(ROOT / "results", root=ROOT)) == README
     with pytest.raises(gemmbench.GemmbenchError, match="no lines"):
         updated("no markers", "")
-
-
-def test_every_command_of_the_readme_exists() -> None:
-    used = set(re.findall(r"(?:^|[ /`])gemmbench ([a-z]+) [-`A-Z.r]", README, flags=re.MULTILINE))
-    assert used >= {"run", "show", "plot", "compare"}
-    for command in used:
-        assert call(command, "--help").returncode == 0, command
 
 
 @pytest.fixture(scope="module")

@@ -134,3 +134,34 @@ def test_a_run_keeps_the_sheet_that_it_was_told(tmp_path: Path) -> None:
     (row,) = gemmbench.load(path).itertuples()
     assert (row.peak_tflops, row.peak_unit) == (0.5, "vector")
     assert row.pct_peak == pytest.approx(100 * row.tflops / 0.5, nan_ok=True)
+
+
+def test_every_figure_is_in_the_json(tmp_path: Path) -> None:
+    found = json.loads(listed("--format", "json"))
+    assert [one["id"] for one in found] == [spec.id for spec in specs()]
+    (one,) = json.loads(listed("--format", "json", "--device", "h100-sxm5"))
+    assert (one["units"], one["tdp_w"]) == (132, 700.0)
+    fp8 = next(peak for peak in one["peaks"] if peak["precision"] == "fp8")
+    assert fp8["dense"] == 1978.9
+    assert fp8["sources"]
+    mine = tmp_path / "mine.toml"
+    mine.write_text(listed("--template").replace("My GPU, 80 GB", "\\u202eGPU"))
+    (own,) = json.loads(listed("--format", "json", "--device", "my-gpu", "--spec", str(mine)))
+    assert own["name"] == "\\u202eGPU"
+    assert own["references"]["sheet"]["kind"] == "datasheet"
+
+
+@pytest.mark.parametrize("what", ["kernels", "suites", "precisions", "published"])
+def test_other_lists_are_objects_by_their_columns(what: str) -> None:
+    done = CliRunner().invoke(app, ["list", what, "--format", "json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.output)
+    assert len(found) > 3
+    assert all(row.keys() == found[0].keys() and len(row) > 3 for row in found)
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_peak_that_is_doubted_is_told_where_it_is_listed(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text(listed("--template").replace("dense = 737,", "dense = 1474,"))
+    assert "make 737.3 TFLOP/s: check the sheet" in listed("--spec", str(mine))

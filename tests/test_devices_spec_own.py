@@ -11,6 +11,7 @@ from gemmbench.devices import spec as table
 from gemmbench.devices.own import (
     TEMPLATE,
     VARIABLE,
+    doubts,
     own_specs,
     parse_own,
     unmatched,
@@ -162,3 +163,24 @@ def test_a_named_file_without_the_devices_sheet_says_why(tmp_path: Path) -> None
     told = unmatched(device(units=9), str(path))
     assert told is not None
     assert "x1 has 10 SMs, this shows 9" in told
+
+
+def test_a_peak_that_its_own_units_and_clock_do_not_make_is_doubted() -> None:
+    text = TEMPLATE.read_text("utf-8")
+    assert doubts(own(text)) == []
+    # The template's bf16: 100 × 1800 MHz × 4096 FLOPs make 737.28.
+    for dense, doubted in (("703", False), ("698", True), ("771", False), ("777", True)):
+        told = doubts(own(text.replace("dense = 737,", f"dense = {dense},")))
+        assert bool(told) == doubted, dense
+    assert told == [
+        "my-gpu: peaks bf16 tensor core: dense = 777, but 100 SMs × 1800 MHz × 4096 FLOPs per "
+        "clock make 737.3 TFLOP/s: check the sheet; is it the sparse figure?"
+    ]
+    # At the maximum clock where the peak states none, and not at all without units.
+    sparse = text.replace(
+        "dense = 737, flop_per_clock = 4096, clock_mhz = 1800",
+        "dense = 1474, flop_per_clock = 4096",
+    )
+    assert len(doubts(own(sparse))) == 1
+    without = sparse.replace("units = 100\n", "").replace('units = ["sheet"]\n', "")
+    assert doubts(own(without)) == []

@@ -182,10 +182,10 @@ def folder_with(folder: Path, tests: str) -> Path:
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Session]:
     """A folder with one session autosaved in it, and that session."""
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    (block,) = [text for text in readme.split("```") if "gemm_benchmark(" in text]
+    page = (Path(__file__).parents[1] / "docs" / "howto" / "ci.md").read_text()
+    (block,) = [text for text in page.split("```") if "gemm_benchmark(" in text]
     folder = folder_with(tmp_path_factory.mktemp("measured"), GOOD)
-    (folder / "test_readme.py").write_text(block.removeprefix("python\n"))
+    (folder / "test_documented.py").write_text(block.removeprefix("python\n"))
     options = ("-p", "no:xdist", "-W", "error", "--benchmark-autosave")
     return folder, Session(folder, *options, "--benchmark-json=first.json")
 

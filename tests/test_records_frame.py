@@ -23,7 +23,8 @@ from synthetic import (
 )
 
 from gemmbench.devices.spec import by_id
-from gemmbench.records.frame import COLUMNS, MORE_COLUMNS, RunFileWarning, load
+from gemmbench.records.frame import COLUMNS, MORE_COLUMNS, load
+from gemmbench.records.reader import RunFileWarning
 from gemmbench.records.schema import Line, Record
 from gemmbench.timing import verdict
 from gemmbench.timing.drift import drifts

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from synthetic import footer, header, ladder_run, record, selftest, turn, turns, write
 
 from gemmbench.records import reader
-from gemmbench.records.frame import frame
-from gemmbench.records.reader import read, read_header, read_many
+from gemmbench.records.frame import frame, load
+from gemmbench.records.reader import RunFileWarning, read, read_header, read_many
 from gemmkernels.errors import GemmbenchError
 
 DATA = Path(__file__).parent / "data"
@@ -243,3 +243,65 @@ def test_any_bytes_are_refused(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "fuzz.jsonl"
     path.write_bytes(data)
     refused(path)
+
+
+# What lies beside runs.
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """Two runs, and what is none, in a folder."""
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.jsonl", [header(run_id=name), record("one", took=turns(9.0))])
+    (tmp_path / "c.jsonl").write_text("no run")
+    (tmp_path / "d.jsonl").write_text('{"type":"run","format":[9,0]}')
+    return tmp_path
+
+
+@pytest.mark.parametrize("pattern", ["", "*.jsonl", "[a-d].jsonl"])
+def test_a_file_that_is_no_run_does_not_hide_those_beside_it(pattern: str, mixed: Path) -> None:
+    with pytest.warns(RunFileWarning) as told:
+        found = read_many(str(mixed / pattern))
+    assert [run.header.run_id for run in found] == ["a", "b"]
+    assert len(told) == 2
+    assert f"not loaded: {mixed}/c.jsonl is not a run" in str(told[0].message)
+    assert f"not loaded: {mixed}/d.jsonl has format 9.0" in str(told[1].message)
+    with pytest.warns(RunFileWarning):
+        assert len(load(mixed)) == 2
+
+
+def test_a_file_that_is_named_must_be_a_run(mixed: Path) -> None:
+    for sources in ([mixed / "c.jsonl"], [mixed / "a.jsonl", mixed / "c.jsonl"]):
+        with pytest.raises(GemmbenchError, match=r"c\.jsonl is not a run"):
+            read_many(sources)
+    with pytest.raises(GemmbenchError, match=r"c\.jsonl is not a run"):  # also where it is both
+        read_many([mixed / "[abc].jsonl", mixed / "c.jsonl"])
+
+
+def test_where_nothing_is_a_run_that_is_an_error(mixed: Path) -> None:
+    for name in ("a", "b"):
+        (mixed / f"{name}.jsonl").unlink()
+    with pytest.raises(GemmbenchError, match=r"c\.jsonl is not a run: .*; nor are 1 more"):
+        read_many(mixed)
+
+
+def test_many_files_that_are_no_runs_are_told_in_a_few_lines(mixed: Path) -> None:
+    for number in range(40):
+        (mixed / f"x{number:02}.jsonl").write_text("")
+    with pytest.warns(RunFileWarning) as told:
+        read_many(mixed)
+    assert len(told) == 6
+    assert str(told[-1].message) == "37 more files were not loaded"
+
+
+def test_damage_is_told_with_the_value(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [header(), record("one", took=turns(9.0))])
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'"target":0.02', b'"target":"soon"'))
+    with pytest.raises(
+        GemmbenchError, match=r"method\.target: Expected `float`, got `str`: 'soon'"
+    ):
+        read(path)
+    path.write_bytes(whole.replace(b'"m":1024', b'"m":-7'))
+    (told,) = read(path).warnings
+    assert told.endswith("m: Expected `int` >= 1, got -7")

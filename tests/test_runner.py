@@ -7,7 +7,9 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from gemmbench.records.reader import Run, read
@@ -324,8 +326,19 @@ def test_a_budget_leaves_out_what_does_not_fit() -> None:
     fitted = make_plan(**options, how=how, budget_s=12)  # type: ignore[arg-type]
     assert fitted.left_out
     assert 6 < fitted.estimate_s <= 12
-    assert make_plan(**options, how=how, budget_s=1).groups  # type: ignore[arg-type]
+    with pytest.raises(GemmbenchError, match=r"--budget 0.5s holds no group .* say") as no:
+        make_plan(**options, how=how, budget_s=0.5)  # type: ignore[arg-type]
+    enough = float(str(no.value).split("say --budget ")[1].split("s")[0])
+    assert make_plan(**options, how=how, budget_s=enough).groups  # type: ignore[arg-type]
     assert {g.name for g in fitted.groups} | set(fitted.left_out) == {g.name for g in whole.groups}
+    # What goes before the groups is forecast, and taken from the budget.
+    how = msgspec.structs.replace(how, repeats=3)
+    rest = make_plan(**options, how=how, budget_s=None).estimate_s  # type: ignore[arg-type]
+    before: Any = {**options, "how": how, "start_s": 2.0, "probes_s": 5.0}
+    assert make_plan(**before, budget_s=None).estimate_s == pytest.approx(rest + 3 * 2.0 + 5.0)
+    assert make_plan(**before, budget_s=30.0).estimate_s <= 30.0
+    with pytest.raises(GemmbenchError, match="of which 11 s before the first in 3 repeats"):
+        make_plan(**before, budget_s=11.0)
 
 
 def test_the_options_of_a_run_are_kept_without_paths() -> None:

@@ -14,7 +14,7 @@ from gemmbench.suites.shapes import Shape
 from gemmkernels.errors import GemmbenchError, UnknownNameError
 from gemmkernels.kernel import TIERS
 from gemmkernels.ladder import find
-from gemmkernels.smallfile import MAX_BYTES
+from gemmkernels.smallfile import MAX_BYTES, fault, plainly
 
 
 def refused(text: str | bytes) -> str:
@@ -289,3 +289,31 @@ def test_reading_a_suite_imports_no_torch() -> None:
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("Expected `int` >= 1 - at `$.a[1].m`", "a[1].m: Expected `int` >= 1, got 0"),
+        ("Expected `int`, got `str` - at `$.a[0]`", "a[0]: Expected `int`, got `str`: 'x'"),
+        ("Expected `float` > 0.0 - at `$.d[...]`", "d[...]: Expected `float` > 0.0, got -1.5"),
+        ("Expected `int` <= 9 - at `$.big`", "big: Expected `int` <= 9, got a number of 4001 bits"),
+        ("Expected `array`, got `object` - at `$.d`", "d: Expected `array`, got `object`"),
+        ("Expected `int` - at `$.none.of[7].these`", "none.of[7].these: Expected `int`"),
+        ("Object missing required field `x`", "Object missing required field `x`"),
+    ],
+)
+def test_a_fault_is_told_with_its_value(message: str, told: str) -> None:
+    root = {"a": ["x", {"m": 0}], "d": {"k": -1.5}, "big": 2**4000, "long": "y" * 500}
+    assert fault(message, root) == told
+    assert len(fault("Expected `int`, got `str` - at `$.long`", root)) < 120
+
+
+def test_a_fault_of_toml_is_told_in_its_words() -> None:
+    assert plainly("Expected `array`, got `object` - at `$.d`", {"d": {}}) == (
+        "d: Expected `array`, got `table`"
+    )
+    assert plainly("Object missing required field `x`", {}) == "missing key `x`"
+    assert plainly("Expected `int`, got `str` - at `$.d`", {"d": "object"}) == (
+        "d: Expected `int`, got `str`: 'object'"
+    )

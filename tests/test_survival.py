@@ -17,9 +17,9 @@ import pytest
 from kill_loop import RUN, Victim, loop
 from synthetic import footer
 
-from gemmbench.records.frame import RunFileWarning, load
+from gemmbench.records.frame import load
 from gemmbench.records.journal import Journal
-from gemmbench.records.reader import read
+from gemmbench.records.reader import RunFileWarning, read
 from gemmbench.records.schema import Footer, Header, Line, Record, SelfTest
 from gemmbench.runner.request import Request
 from gemmbench.runner.resume import finished, of_run

@@ -1,5 +1,6 @@
 """A user's small file, read whole: never more than it may hold, and never from a device."""
 
+import json
 import os
 import re
 import tomllib
@@ -8,6 +9,7 @@ from pathlib import Path
 from gemmkernels.errors import GemmbenchError
 
 MAX_BYTES = 2**20
+_SHOWN = 60
 _DEEP_KEY = re.compile(
     r"""(?<![\w"'\\-])(?:(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){8}"""
 )
@@ -67,10 +69,64 @@ def toml_table(data: bytes, *, source: str) -> dict[str, object]:
         raise GemmbenchError(f"{source} is not TOML: {str(error)[:160]}") from None
 
 
-def plainly(message: str) -> str:
-    """msgspec's "Expected `int`, got `str` - at `$.cpu.shapes[0]`" in TOML's words, key first."""
+def fault(message: str, root: object) -> str:
+    """msgspec's "Expected `int` >= 1 - at `$.shapes[0].m`" with the key first and the value last.
+
+    `root` is what was to be converted, as plain Python values.
+    """
     what, _, where = message[:300].partition(" - at ")
-    what = what.replace("object", "table").replace("Object missing required field", "missing key")
-    what = what.replace("Object contains", "table contains")
-    key = where.strip("`").removeprefix("$").removeprefix(".")
+    path = where.strip("`").removeprefix("$")
+    key = path.removeprefix(".")
+    if what.startswith("Expected"):
+        shown = _shown(_at(root, path))
+        if shown:
+            what += f": {shown}" if ", got " in what else f", got {shown}"
     return f"{key}: {what}" if key else what
+
+
+def json_fault(message: str, data: bytes) -> str:
+    """The same where `data` is JSON, sound or not."""
+    try:
+        return fault(message, json.loads(data))
+    except (ValueError, RecursionError):
+        return fault(message, None)
+
+
+def _shown(value: object) -> str:
+    """A number or text, cut; empty for all else."""
+    if isinstance(value, int) and value.bit_length() > 64:  # Python refuses to write some of them
+        return f"a number of {value.bit_length()} bits"
+    if not isinstance(value, str | int | float):
+        return ""
+    text = repr(value[:_SHOWN] if isinstance(value, str) else value)
+    return f"{text} and more" if isinstance(value, str) and len(value) > _SHOWN else text
+
+
+def _at(root: object, path: str) -> object:
+    """The value at a path such as `.cpu.shapes[0]`; None where it can't be told."""
+    found: object = root
+    for name, index in re.findall(r"\.([^.\[\]]+)|\[([^\]]*)\]", path):
+        if name and isinstance(found, dict):
+            found = found.get(name)
+        elif index.isdigit() and isinstance(found, list | tuple) and int(index) < len(found):
+            found = found[int(index)]
+        elif index == "..." and isinstance(found, dict) and len(found) == 1:
+            (found,) = found.values()
+        else:
+            return None
+    return found
+
+
+def plainly(message: str, root: object) -> str:
+    """`fault` in TOML's words: "cpu.shapes[0].m: Expected `int`, got `str`: 'x'"."""
+    what = fault(message, root)
+    for theirs, ours in (
+        ("Object missing required field", "missing key"),
+        ("Object contains", "table contains"),
+        ("`object", "`table"),
+        ("object`", "table`"),
+        ("object |", "table |"),
+        ("| object", "| table"),
+    ):
+        what = what.replace(theirs, ours)
+    return what

@@ -93,7 +93,7 @@ def parse_entries(data: bytes, *, source: str) -> tuple[Entry, ...]:
         table = toml_table(data, source=source)
         entries = msgspec.convert(table, _File).entry
     except msgspec.ValidationError as error:
-        raise GemmbenchError(f"{source}: {plainly(str(error))}: {remedy}") from None
+        raise GemmbenchError(f"{source}: {plainly(str(error), table)}: {remedy}") from None
     except GemmbenchError as error:
         raise GemmbenchError(f"{error}: {remedy}") from None
     for index, entry in enumerate(entries):

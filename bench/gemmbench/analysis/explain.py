@@ -59,22 +59,26 @@ class Wanted:
         return bool(self.kernels or self.problems or self.precisions)
 
     def of(self, gaps: Iterable[Gap]) -> tuple[Gap, ...]:
-        """Raises UnknownNameError for a name that no case has, GemmbenchError if none has all."""
+        """Raises as `among`."""
         found = tuple(gaps)
+        cases = [(one.case.kernel, one.case.shape, one.case.precision) for one in found]
+        return tuple(itertools.compress(found, self.among(cases)))
+
+    def among(self, cases: Sequence[tuple[str, str, str]]) -> list[bool]:
+        """Which (kernel, shape, precision) are wanted. Raises UnknownNameError for a name that no
+        case has, GemmbenchError if none has all."""
         problems = tuple(text.strip().lower().replace("×", "x") for text in self.problems)
-        _check("kernel of this run", self.kernels, (one.case.kernel for one in found))
-        _check("problem of this run", problems, (one.case.shape for one in found))
-        _check("precision of this run", self.precisions, (one.case.precision for one in found))
-        kept = tuple(
-            one
-            for one in found
-            if (not self.kernels or one.case.kernel in self.kernels)
-            and (not problems or one.case.shape in problems)
-            and (not self.precisions or one.case.precision in self.precisions)
-        )
-        if not kept:
-            asked = ", ".join((*self.kernels, *problems, *self.precisions))
-            raise GemmbenchError(f"no measured case is all of {asked}: see gemmbench show")
+        kinds = ("kernel", "problem", "precision")
+        asked = (self.kernels, problems, self.precisions)
+        for index, (kind, names) in enumerate(zip(kinds, asked, strict=True)):
+            _check(f"{kind} of this run", names, (case[index] for case in cases))
+        kept = [
+            all(not names or name in names for name, names in zip(case, asked, strict=True))
+            for case in cases
+        ]
+        if not any(kept):
+            told = ", ".join(itertools.chain(*asked))
+            raise GemmbenchError(f"no measured case is all of {told}: see gemmbench show")
         return kept
 
 

@@ -25,7 +25,9 @@ def claims(runs: tuple[str, ...], measure: bool, device: str | None, form: str) 
 
         if device is not None and not measure:
             raise GemmbenchError(f"--device {device} is for --measure: say --measure too")
-        show_claims(runs, device=(device or "auto") if measure else None, form=form)
+        told = show_claims(runs, device=(device or "auto") if measure else None, form=form)
+        if told:
+            click.echo(f"gemmbench: {told}", err=True)
         return 0
 
     carry_out(work)

@@ -1,4 +1,4 @@
-"""`list`, `doctor` and `inspect`: what is known without a run."""
+"""`list`, `doctor`, `inspect` and `schema`: what is known without a run."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -19,34 +19,42 @@ if TYPE_CHECKING:
 @click.option("--device", "-d", metavar="ID", help="Of devices and published: this one.")
 @SPEC
 @click.option("--template", is_flag=True, help="Of devices: print a file to add your own with.")
-@form_option("table", "markdown")
+@form_option("table", "markdown", "json")
 def list_(what: str, form: str, **options: Any) -> None:
     """List what there is; devices are those with a spec sheet."""
 
     def work() -> int:
-        from gemmbench.show.catalogue import catalogue
-        from gemmbench.show.tables import check_format, echo
+        from gemmbench.show.catalogue import catalogue, devices_json, to_json
+        from gemmbench.show.tables import Table, check_format, echo
 
-        known = check_format(form, ("table", "markdown"))
+        known = check_format(form, ("table", "markdown", "json"))
         given = [name for name, value in options.items() if value]
+
+        def tell(table: Table) -> int:
+            if known == "json":
+                click.echo(to_json(table))
+            else:
+                echo([table], form=known)
+            return 0
+
         if what == "published" and given in ([], ["device"]):
             from gemmbench.show.published import published_list
 
-            echo([published_list(options["device"])], form=known)
-            return 0
+            return tell(published_list(options["device"]))
         if what != "devices":
             if given:
                 raise GemmbenchError(f"--{given[0]} is for gemmbench list devices, not {what}")
-            echo([catalogue(what)], form=known)
-            return 0
+            return tell(catalogue(what))
         from gemmbench.show.datasheets import devices, template
 
         if options.pop("template"):
             if len(given) > 1:
                 raise GemmbenchError("--template prints a file, and takes no other option")
             click.echo(template(), nl=False)
-            return 0
-        echo(devices(**options), form=known)
+        elif known == "json":  # with their sources always
+            click.echo(devices_json(device=options["device"], spec=options["spec"]))
+        else:
+            echo(devices(**options), form=known)
         return 0
 
     carry_out(work)
@@ -97,5 +105,20 @@ def inspect(kernels: tuple[str, ...], **options: Any) -> None:
         from gemmbench.show.inspected import inspect
 
         return inspect(kernels, **options)
+
+    carry_out(work)
+
+
+@app.command(epilog="Example: gemmbench schema > run.schema.json")
+def schema() -> None:
+    """Print the JSON Schema (draft 2020-12) of a run file's lines."""
+
+    def work() -> int:
+        import json
+
+        from gemmbench.records.jsonschema import schema
+
+        click.echo(json.dumps(schema(), indent=2, ensure_ascii=False))
+        return 0
 
     carry_out(work)

@@ -16,22 +16,27 @@ if TYPE_CHECKING:
 
 @app.command(epilog="Example: gemmbench show results/local --format markdown")
 @RUNS
-@form_option("table", "markdown", "csv", "json")
+@form_option("table", "markdown", "csv", "json", "parquet")
+@click.option("--out", "-o", metavar="FILE", help="Of csv, json, parquet. [standard output]")
 @click.option("--unsupported", is_flag=True, help="Also what could not be done, and why.")
 @click.option("--launched", is_flag=True, help="Instead, which kernels the libraries launched.")
-def show(runs: tuple[str, ...], form: str, unsupported: bool, launched: bool) -> None:
+def show(
+    *, runs: tuple[str, ...], form: str, out: str | None, unsupported: bool, launched: bool
+) -> None:
     """Show every record of one or more runs: files, folders or patterns."""
 
     def work() -> int:
         from gemmbench.analysis.speedup import ladder
         from gemmbench.records.frame import load
+        from gemmbench.show.columns import FORMATS, check_out, columns
         from gemmbench.show.results import results
-        from gemmbench.show.tables import check_format, echo, plain
+        from gemmbench.show.tables import check_format, echo
 
-        chosen = check_format(form)
+        chosen = check_format(form, FORMATS)
+        place = check_out(chosen, out)
         df = load(runs)
-        if chosen in ("csv", "json"):
-            sys.stdout.write(plain(df, chosen))
+        if chosen in ("csv", "json", "parquet"):
+            columns(df, chosen, place)
         elif launched:
             from gemmbench.show.launched import launched as table
 
@@ -53,7 +58,8 @@ def show(runs: tuple[str, ...], form: str, unsupported: bool, launched: bool) ->
     "--kind",
     default="ladder",
     metavar="KIND",
-    help="ladder, sweep, waterfall, roofline, compare. [ladder]",
+    help="ladder, sweep, waterfall, roofline, compare, heatmap (rate over M and N), telemetry "
+    "(power and clock over time), samples (their distribution). [ladder]",
 )
 @click.option("--out", metavar="STEM", help="Path without ending. [beside the run]")
 @asks(*WHICH)
@@ -66,8 +72,8 @@ def plot(
     precisions: tuple[str, ...],
     roofs: tuple[str, ...],
 ) -> None:
-    """Draw runs as PNG and SVG, one by one; `compare` draws two of them. A `waterfall` shows the
-    best of each precision, or what is named, a `roofline` all."""
+    """Draw runs as PNG and SVG, one by one; `compare` draws two of them. `waterfall` and `samples`
+    show the best of each precision, `roofline` and `heatmap` all, or what is named."""
 
     def work() -> int:
         from gemmbench.analysis.explain import Wanted

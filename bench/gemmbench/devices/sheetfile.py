@@ -77,7 +77,7 @@ def _converted(stated: object, kind: type[T], where: str) -> T:
     try:
         return msgspec.convert(stated, kind)
     except msgspec.ValidationError as error:
-        raise GemmbenchError(f"{where}: {plainly(str(error))}") from None
+        raise GemmbenchError(f"{where}: {plainly(str(error), stated)}") from None
 
 
 def _one_line(error: Exception) -> str:

@@ -172,7 +172,7 @@ def _rates(records: Sequence[AnyRecord], times: Columns, peaks: Mapping[str, Pea
     rate = _rate(flop, time, 1e6)
     tflops, dense = np.where(sparse, _NAN, rate), np.where(sparse, _NAN, peak)
     seen = np.where(clock > 0, clock, _NAN)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(all="ignore"):  # a damaged file may hold 1e308
         return {
             "tflops": tflops,
             "tflops_low": np.where(sparse, _NAN, _rate(flop, high, 1e6)),

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from gemmbench.records.columns import Columns, Peak, columns_of
 from gemmbench.records.outline import AnyRecord
-from gemmbench.records.reader import Run, Source, paths_of, read_outline, without_collector
+from gemmbench.records.reader import (
+    Run,
+    RunFileWarning,
+    Source,
+    paths_of,
+    read_outline,
+    without_collector,
+)
 from gemmbench.records.roofs import with_roofs
 from gemmbench.records.schema import Header
 from gemmbench.timing.statistics import Floats
@@ -60,10 +67,6 @@ pct_peak_at_clock power_limit_w
 """
 
 
-class RunFileWarning(UserWarning):
-    """Something of a run file was not loaded."""
-
-
 @without_collector()
 def load(source: Source | Iterable[Source]) -> "pd.DataFrame":
     """The records of a file, a glob pattern, a folder or a list of those: one row a record.
@@ -85,8 +88,17 @@ def load(source: Source | Iterable[Source]) -> "pd.DataFrame":
 
 def frame(runs: Sequence[Run]) -> "pd.DataFrame":
     """The same for runs that were read already; their warnings are the caller's to tell."""
+    return frame_of((run, run.records) for run in runs)
+
+
+def frame_of(given: Iterable[tuple[Run, Sequence[AnyRecord]]]) -> "pd.DataFrame":
+    """The same for runs as `read_outline` returns them, taken one by one."""
+    runs, parts = [], []
     with without_collector():
-        return _table(runs, [_columns(run, run.records) for run in runs])
+        for run, records in given:
+            parts.append(_columns(run, records))
+            runs.append(run)
+        return _table(runs, parts)
 
 
 def _table(runs: Sequence[Run], parts: Sequence[Columns]) -> "pd.DataFrame":

@@ -4,14 +4,15 @@ import contextlib
 import gc
 import glob
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
+from gemmbench.records.loss import Loss, Text
 from gemmbench.records.outline import AnyRecord, OutlineLine, RecordOutline
 from gemmbench.records.schema import (
     FORMAT,
@@ -23,7 +24,9 @@ from gemmbench.records.schema import (
     Roof,
     SelfTest,
 )
+from gemmbench.timing.turn import AnyTurn
 from gemmkernels.errors import GemmbenchError
+from gemmkernels.smallfile import json_fault
 
 MAX_LINE_BYTES = 64 * 2**20
 _BUFFER_BYTES = 2**20
@@ -35,6 +38,15 @@ _Record = TypeVar("_Record", bound=AnyRecord)
 _BAD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _KNOWN = ("run", "record", "selftest", "roof", "launched", "end")
 _BEGINNING = b'{"type":"run"'
+
+
+_TOLD = 5
+_LEAST_NS, _MOST_NS = 1e-6, 1e18
+"""A launch took no less than that, nor 30 years: else sums and ratios overflow."""
+
+
+class RunFileWarning(UserWarning):
+    """Something of a run file was not loaded, or a whole file."""
 
 
 class _Probe(msgspec.Struct):
@@ -63,16 +75,6 @@ class Run:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Text:
-    """One line of the file; `data` is empty where it was too long to be read."""
-
-    number: int
-    data: bytes
-    size: int
-    whole: bool
-
-
 def read(path: Source) -> Run:
     """Read one run file.
 
@@ -96,7 +98,7 @@ def _read(
     path: Source, decoder: "msgspec.json.Decoder[Any]", kind: type[_Record]
 ) -> tuple[Run, tuple[_Record, ...]]:
     path = Path(path)
-    loss = _Loss()
+    loss = Loss()
     records: dict[str, _Record] = {}
     selftests: dict[int, SelfTest] = {}
     roofs: dict[tuple[str, str, int], Roof] = {}
@@ -153,19 +155,48 @@ def read_header(path: Source) -> Header:
 def read_many(source: Source | Iterable[Source]) -> list[Run]:
     """The runs of a file, a glob pattern, a folder (and the folders in it), or a list of those.
 
-    Each file counts once. Raises GemmbenchError where nothing matches, and as `read` does.
+    Each file counts once. Raises and warns as `paths_of` does, and raises as `read` does.
     """
     return [read(path) for path in paths_of(source)]
 
 
 def paths_of(source: Source | Iterable[Source]) -> list[Path]:
-    """The paths of the files that `read_many` reads; raises as that does where nothing matches."""
-    if isinstance(source, str | os.PathLike):
-        return _expand(source)
-    found = dict.fromkeys(path for one in source for path in _expand(one))
+    """The paths of the files that `read_many` reads.
+
+    What a folder or a pattern holds beside runs is left out with a warning (RunFileWarning), while
+    a file that is named must be one. Raises GemmbenchError where nothing matches, or no run does.
+    """
+    sources = [source] if isinstance(source, str | os.PathLike) else list(source)
+    found: dict[Path, bool] = {}
+    for one in sources:
+        for path, named in _expand(one):
+            found[path] = named or found.get(path, False)
     if not found:
         raise GemmbenchError("no run file was named: give a file, a folder or a pattern")
-    return list(found)
+    faults: dict[Path, str] = {}
+    for path, named in found.items():
+        if not named and (fault := _fault(path)):
+            faults[path] = fault
+    if len(faults) == len(found):
+        first = next(iter(faults.values()))
+        others = f"; nor are {len(found) - 1} more" if len(found) > 1 else ""
+        raise GemmbenchError(f"{first}{others}")
+    for number, fault in enumerate(faults.values()):
+        rest = len(faults) - number
+        told = f"not loaded: {fault}" if number < _TOLD else f"{rest} more files were not loaded"
+        warnings.warn(told, RunFileWarning, stacklevel=3)
+        if number == _TOLD:
+            break
+    return [path for path in found if path not in faults]
+
+
+def _fault(path: Path) -> str:
+    """Why a file is no run; empty where it is one."""
+    try:
+        read_header(path)
+    except GemmbenchError as error:
+        return str(error)
+    return ""
 
 
 def is_line(data: bytes) -> bool:
@@ -176,7 +207,8 @@ def is_line(data: bytes) -> bool:
         return False
 
 
-def _expand(source: Source) -> list[Path]:
+def _expand(source: Source) -> list[tuple[Path, bool]]:
+    """Files, and whether each was named."""
     path, text = Path(source), os.fspath(source)
     if "\0" in text:
         raise GemmbenchError(f"cannot read {text[:200]!r}: no name has a NUL in it")
@@ -185,15 +217,15 @@ def _expand(source: Source) -> list[Path]:
             found = sorted(path.glob("*.jsonl")) + sorted(path.glob("*/*.jsonl"))
             if not found:
                 raise GemmbenchError(f"{path} holds no run: expected *.jsonl files in it")
-            return found
+            return [(one, False) for one in found]
         if path.exists() or not glob.has_magic(text):
-            return [path]
+            return [(path, True)]
     except OSError as error:
         raise GemmbenchError(f"cannot read {text[:200]!r}: {error.strerror}") from None
     matches = sorted(Path(one) for one in glob.glob(text, recursive=True))  # noqa: PTH207
     if not matches:
         raise GemmbenchError(f"no file matches {text!r}: check the pattern, or quote it")
-    return [inner for one in matches for inner in _expand(one)]
+    return [(inner, False) for one in matches for inner, _ in _expand(one)]
 
 
 @contextlib.contextmanager
@@ -225,7 +257,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         ) from None
 
 
-def _lines(stream: BinaryIO) -> Iterator[_Text]:
+def _lines(stream: BinaryIO) -> Iterator[Text]:
     """The lines that are not blank; none longer than MAX_LINE_BYTES is held in memory."""
     number = 0
     while data := stream.readline(MAX_LINE_BYTES):
@@ -235,10 +267,10 @@ def _lines(stream: BinaryIO) -> Iterator[_Text]:
             while not whole and (part := stream.readline(1 << 20)):
                 data, size, whole = b"", size + len(part), part.endswith(b"\n")
         if not data or not data.isspace():
-            yield _Text(number, data, size, whole)
+            yield Text(number, data, size, whole)
 
 
-def _header(path: Path, lines: Iterator[_Text]) -> Header:
+def _header(path: Path, lines: Iterator[Text]) -> Header:
     expected = "expected a .jsonl file that `gemmbench run` wrote"
     foreign = f"{path} is not a run: its first line is no header; {expected}"
     first = next(lines, None)
@@ -246,7 +278,9 @@ def _header(path: Path, lines: Iterator[_Text]) -> Header:
         raise GemmbenchError(f"{path} is empty: {expected}")
     try:
         probe = _PROBE.decode(first.data)
-    except _BAD:
+    except _BAD as error:
+        if isinstance(error, RecursionError):
+            foreign = f"{path} is not a run: its first line is nested too deeply; {expected}"
         if first.data.startswith(_BEGINNING) and not first.whole:
             foreign = f"{path} is cut in its header, nothing of it can be loaded: {expected}"
         raise GemmbenchError(foreign) from None
@@ -260,59 +294,39 @@ def _header(path: Path, lines: Iterator[_Text]) -> Header:
     try:
         header = _DECODER.decode(first.data)
     except _BAD as error:
-        raise GemmbenchError(f"{path}: its header is damaged: {error}; {expected}") from None
+        what = json_fault(str(error), first.data)
+        raise GemmbenchError(f"{path}: its header is damaged: {what}; {expected}") from None
     assert isinstance(header, Header)
     return header
 
 
-class _Loss:
-    """What was not loaded, counted, and told in a few lines however much it is."""
-
-    def __init__(self) -> None:
-        self.unknown: Counter[str] = Counter()
-        self.damaged: list[tuple[_Text, str]] = []
-        self.other: list[str] = []
-
-    def warnings(self) -> tuple[str, ...]:
-        told = [
-            f"{count} line(s) of the unknown type {kind!r} skipped: a newer gemmbench wrote them"
-            for kind, count in self.unknown.most_common(5)
-        ]
-        cut = [text for text, _ in self.damaged if not text.whole]
-        told += [f"the last line is cut: its {text.size} bytes were not loaded" for text in cut]
-        broken = [(text, why) for text, why in self.damaged if text.whole]
-        if broken:
-            numbers = ", ".join(str(text.number) for text, _ in broken[:5])
-            more = ", …" if len(broken) > 5 else ""
-            size = sum(text.size for text, _ in broken)
-            told.append(
-                f"{len(broken)} damaged line(s) of {size} bytes not loaded (line {numbers}{more}): "
-                f"{broken[0][1]}"
-            )
-        return (*told, *self.other)
-
-
 def _decode(
-    text: _Text, loss: _Loss, decoder: "msgspec.json.Decoder[Any]"
+    text: Text, loss: Loss, decoder: "msgspec.json.Decoder[Any]"
 ) -> Line | RecordOutline | None:
     if not text.data:
-        loss.damaged.append((text, f"longer than {MAX_LINE_BYTES >> 20} MiB"))
+        loss.damaged(text, f"longer than {MAX_LINE_BYTES >> 20} MiB")
         return None
     try:
         line: Line | RecordOutline = decoder.decode(text.data)
     except _BAD as error:
         kind = _kind(text.data)
         if kind and kind not in _KNOWN:
-            loss.unknown[kind[:40]] += 1
+            loss.unknown(kind)
         else:
-            loss.damaged.append((text, str(error).partition("\n")[0][:120]))
+            why = str(error) if loss.is_explained else json_fault(str(error), text.data)
+            loss.damaged(text, why.partition("\n")[0][:120])
         return None
-    if isinstance(line, Record | RecordOutline | Roof):
-        for turn in line.turns:
-            if turn.median_ns is not None and turn.median_ns <= 0:
-                loss.damaged.append((text, "a turn of no time"))
-                return None
+    for turn in _turns(line):
+        if turn.median_ns is not None and not _LEAST_NS <= turn.median_ns <= _MOST_NS:
+            loss.damaged(text, f"a turn of {turn.median_ns:g} ns")
+            return None
     return line
+
+
+def _turns(line: Line | RecordOutline) -> Sequence[AnyTurn]:
+    if isinstance(line, Record | RecordOutline | Roof):
+        return line.turns
+    return (*line.less, *line.more) if isinstance(line, SelfTest) else ()
 
 
 def _kind(data: bytes) -> str:

@@ -18,6 +18,9 @@ FORMAT = (1, 0)
 
 Status = Literal["ok", "unsupported", "wrong", "failed", "timeout", "interrupted"]
 KEPT_SAMPLES = 200
+Few = Annotated[dict[str, str], msgspec.Meta(max_length=1000)]
+"""It stands in each row of a table."""
+
 Size = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 
 
@@ -46,9 +49,9 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag="run", tag_field="ty
     method: Method
     format: tuple[int, int] = FORMAT
     device_id: str | None = None
-    software: dict[str, str] = {}
-    host: dict[str, str] = {}
-    environment: dict[str, str] = {}
+    software: Few = {}
+    host: Few = {}
+    environment: Few = {}
     command: tuple[str, ...] = ()
     request: dict[str, object] = {}
     kernels: dict[str, str] = {}

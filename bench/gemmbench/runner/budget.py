@@ -28,6 +28,10 @@ class Budget:
             return False
         return self._spent_s() + group.estimate_s * min(self._pace, 2.0) > self._total_s
 
+    def passed(self, estimate_s: float) -> None:
+        """What the plan says of something that is no group, and is done."""
+        self._left_s = max(0.0, self._left_s - estimate_s)
+
     def time_left_s(self) -> float:
         left_s = self._left_s * self._pace
         if self._total_s is None:

@@ -1,6 +1,7 @@
 """What will be measured, in which order, and about how long it takes."""
 
 import heapq
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -27,7 +28,6 @@ GUESSED_GFLOPS = {
 """Only to guess how long a launch takes; what a run measures corrects the guess as it goes."""
 
 VERIFY_S = 0.15
-START_S = 4.0
 MAX_REPEATS = 1000
 MAX_THREADS = 100_000
 MAX_CASES = 500_000
@@ -255,8 +255,14 @@ def make_plan(
     device: Device,
     how: Timing,
     budget_s: float | None,
+    start_s: float = 0.0,
+    probes_s: float = 0.0,
 ) -> Plan:
-    """Groups of what can be measured, in the order asked; with a budget the most telling first."""
+    """Groups of what can be measured, in the order asked; with a budget the most telling first.
+
+    `start_s` is what goes before the groups in each repeat, `probes_s` what roofs take in all of
+    them. Raises GemmbenchError for a budget that holds no group.
+    """
     _check_count(len(cases), how.repeats)
     known = {info.name: info for info in kernels}
     unsupported: list[tuple[str, Case, str]] = []
@@ -275,29 +281,40 @@ def make_plan(
         for name, members in grouped.items()
     ]
     left_out: Sequence[str] = ()
-    start_s = START_S * how.repeats
-    if budget_s is not None:
-        groups, left_out = _fitting(groups, budget_s=budget_s - start_s, repeats=how.repeats)
+    before_s = start_s * how.repeats + probes_s
+    if budget_s is not None and groups:
+        least_s = before_s + how.repeats * min(group.estimate_s for group in groups)
+        if least_s > budget_s:
+            raise GemmbenchError(
+                f"--budget {budget_s:g}s holds no group of kernels: the smallest takes about "
+                f"{least_s:.0f} s{_of_which(before_s, how.repeats)}; say --budget "
+                f"{math.ceil(1.1 * least_s)}s, or take fewer kernels, precisions or repeats"
+            )
+        groups, left_out = _fitting(groups, budget_s=budget_s - before_s, repeats=how.repeats)
     return Plan(
         groups=tuple(groups),
         unsupported=tuple(unsupported),
         left_out=tuple(left_out),
         repeats=how.repeats,
-        estimate_s=start_s + how.repeats * sum(group.estimate_s for group in groups),
+        estimate_s=before_s + how.repeats * sum(group.estimate_s for group in groups),
     )
+
+
+def _of_which(before_s: float, repeats: int) -> str:
+    times = f" in {repeats} repeats" * (repeats > 1)
+    return f", of which {before_s:.0f} s before the first{times}" if before_s >= 1 else ""
 
 
 def _fitting(
     groups: Sequence[Group], *, budget_s: float, repeats: int
 ) -> tuple[list[Group], list[str]]:
-    """The most telling groups that fit together, and the names of the others; at least one."""
+    """The most telling groups that fit together, and the names of the others."""
     alone = [group for group in groups if group.estimate_s * repeats <= budget_s]
-    alone = alone or sorted(groups, key=lambda group: group.estimate_s)[:1]
     chosen: list[Group] = []
     spent_s = 0.0
     for group in most_telling(alone):
         cost_s = group.estimate_s * repeats
-        if not chosen or spent_s + cost_s <= budget_s:
+        if spent_s + cost_s <= budget_s:
             chosen.append(group)
             spent_s += cost_s
     names = {group.name for group in chosen}

@@ -10,6 +10,7 @@ from gemmbench.records.reader import Run, read
 from gemmbench.records.schema import Record
 from gemmbench.runner.request import Request, is_file
 from gemmkernels.errors import GemmbenchError
+from gemmkernels.smallfile import fault
 
 _GIVEN_AGAIN = ("kernels", "suites", "shape_files", "command")
 _OPTIONS = {
@@ -72,7 +73,8 @@ def of_run(path: Path, given: Request, *, tuning: bool = False) -> tuple[Request
     try:
         request = msgspec.convert(run.header.request, Request)
     except msgspec.ValidationError as error:
-        raise GemmbenchError(f"{path}: its options cannot be read: {error}") from None
+        what = fault(str(error), run.header.request)
+        raise GemmbenchError(f"{path}: its options cannot be read: {what}") from None
     usual = Request()
     for item in fields(Request):
         if item.name not in _GIVEN_AGAIN and getattr(given, item.name) != getattr(usual, item.name):

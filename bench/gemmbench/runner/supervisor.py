@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from gemmbench.devices.own import unmatched
+from gemmbench.devices.own import doubts, unmatched
 from gemmbench.devices.telemetry import Telemetry
 from gemmbench.doctor.examination import Examination
 from gemmbench.records.journal import Journal
@@ -94,6 +94,7 @@ class Supervisor:
         self._hello: Hello | None = None
         self._timed_s = 0.0
         self._pair_s = 0.0
+        self._before_s = 0.0
         self._budget = Budget(request.budget_s, began_s=self._began)
         self._sitting = 0
 
@@ -120,11 +121,14 @@ class Supervisor:
             self._telemetry.start(hello.target)
             if told := unmatched(hello.device, self._request.spec):
                 warnings.warn(told, stacklevel=1)
+            for told in doubts(self._crew.own):
+                warnings.warn(told, stacklevel=1)
             preset = self._request.preset or next((s.preset for s in suites if s.preset), None)
             how = make_timing(self._request, hello.device, preset or "sustained")
             probes_s = 0.0
             if self._wants_roofs:
                 probes_s = self._roofs.plan(hello.device, how)
+            self._before_s = self._start_s(how) + probes_s / how.repeats
             plan = self._plan(hello, how, suites, probes_s)
             how = within_budget(self._request, how, plan)
             names = tuple(suite.name for suite in suites)
@@ -174,16 +178,15 @@ class Supervisor:
         return self._probing or (self._request.roofs and not self._verify_only)
 
     def _plan(self, hello: Hello, how: Timing, suites: Sequence[Suite], probes_s: float) -> Plan:
-        """`probes_s` is what roofs take, in all repeats: it is no part of the plan's estimate."""
+        """`probes_s` is what roofs take, in all repeats."""
         if self._probing:
             return Plan(
                 groups=(),
                 unsupported=(),
                 left_out=(),
                 repeats=how.repeats,
-                estimate_s=probes_s,
+                estimate_s=how.repeats * self._start_s(how) + probes_s,
             )
-        budget_s = self._request.budget_s
         cases = wanted_cases(
             self._request, suites, hello.device, hello.kernels, repeats=how.repeats
         )
@@ -194,8 +197,17 @@ class Supervisor:
             kernels=hello.kernels,
             device=hello.device,
             how=how,
-            budget_s=None if budget_s is None else max(1.0, budget_s - probes_s),
+            budget_s=self._request.budget_s,
+            start_s=self._start_s(how),
+            probes_s=probes_s,
         )
+
+    def _start_s(self, how: Timing) -> float:
+        """What goes before the groups of a repeat: a fresh worker, which takes as long as the first
+        one took, and the least rounds of the self-test's pair."""
+        if self._verify_only:
+            return self._crew.setup_s
+        return self._crew.setup_s + 2 * how.min_rounds * (how.settle_s + how.turn_s)
 
     def _take_up(self) -> None:
         """Lock the file of the run that goes on, before anything is spent on it."""
@@ -238,6 +250,7 @@ class Supervisor:
                 self._test_pair(repeat, how)
             if self._wants_roofs:
                 self._roofs.measure(repeat)
+            self._budget.passed(self._before_s)
             for group in todo:
                 if self._budget.is_over(group):
                     self._leave_out([group], repeat)

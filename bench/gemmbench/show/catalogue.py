@@ -1,8 +1,11 @@
 """Lists of what gemmbench knows: kernels, suites, devices, precisions."""
 
+import json
 from collections.abc import Callable
 
-from gemmbench.show.tables import Table, listing
+import msgspec
+
+from gemmbench.show.tables import Table, in_json, listing
 from gemmkernels.errors import UnknownNameError
 from gemmkernels.ladder import LADDER
 from gemmkernels.precision import PRECISIONS
@@ -20,6 +23,25 @@ def catalogue(what: str) -> Table:
     if what not in lists:
         raise UnknownNameError("list", what, lists)
     return lists[what]()
+
+
+def to_json(table: Table) -> str:
+    """A list of objects, one a row."""
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    return json.dumps(rows, indent=2, ensure_ascii=False)
+
+
+def devices_json(*, device: str | None = None, spec: str | None = None) -> str:
+    """The datasheets in full, each figure with its sources; options as of `datasheets.devices`.
+
+    Units are in the keys; `dense` and `sparse` are TFLOP/s, of int8 TOPS. Null is what nobody says.
+    """
+    from gemmbench.devices.own import own_specs
+    from gemmbench.devices.spec import by_id, specs
+
+    own = own_specs(spec)
+    found = (*specs(), *own) if device is None else (by_id(device, own),)
+    return json.dumps(in_json(msgspec.to_builtins(found)), indent=2, ensure_ascii=False)
 
 
 def _kernels() -> Table:

@@ -12,7 +12,7 @@ from gemmbench.analysis.claims.claim import Decided, Figure
 from gemmbench.analysis.claims.evidence import known
 from gemmbench.analysis.claims.table import decided
 from gemmbench.records.evidence import Evidence, kept
-from gemmbench.records.reader import read_many
+from gemmbench.records.reader import Run, read_many
 from gemmbench.show.tables import Format, Table, check_format, to_markdown
 from gemmbench.show.text import digits, printable
 
@@ -22,21 +22,37 @@ MANY = 1e12
 _WIDEST, _NARROWEST = 110, 60
 
 
-def show_claims(runs: Sequence[str], *, device: str | None, form: str) -> None:
+def show_claims(runs: Sequence[str], *, device: str | None, form: str) -> str:
     """Decide every claim and print it; with a device, ask torch, the compiler and the device anew.
 
-    Raises GemmbenchError for a user's mistake.
+    Returns a line about what the runs changed, empty without any. Raises GemmbenchError for a
+    user's mistake.
     """
     chosen = check_format(form, FORMATS)
     read = read_many([Path(run) for run in runs]) if runs else ()
     asked = _ask(device) if device is not None else kept()
     found = decided(known(asked, read))
+    told = _changed(read, decided(known(asked, ())), found) if read else ""
     if chosen == "json":
         print(msgspec.json.format(msgspec.json.encode([_flat(one) for one in found])).decode())
     elif chosen == "markdown":
         print(to_markdown(_table(found)))
     else:
         _print(found)
+    return told
+
+
+def _changed(runs: Sequence[Run], before: Sequence[Decided], after: Sequence[Decided]) -> str:
+    pairs = [(one, was.decision) for one, was in zip(after, before, strict=True)]
+    decides = [one.id for one, was in pairs if one.decision.verdict != was.verdict]
+    if decides:
+        return ""
+    names = ", ".join(printable(run.path.name, 60) for run in runs[:3])
+    names += f" and {len(runs) - 3} more" * (len(runs) > 3)
+    beside = [one.id for one, was in pairs if one.decision != was]
+    more = f"; figures of it stand beside {', '.join(beside)}" * bool(beside)
+    synthetic = " (a synthetic run never does)" * all(run.header.synthetic for run in runs)
+    return f"{names} decides no claim{synthetic}: each undecided one names what would{more}"
 
 
 def _ask(device: str) -> Evidence:

@@ -1,35 +1,44 @@
 """The figure of a comparison: a ratio and its interval a row."""
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from matplotlib.artist import Artist
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
-from gemmbench.analysis.comparison import Compared, Comparison, Measured
+from gemmbench.analysis.comparison import Change, Compared, Comparison, Measured
 from gemmbench.show.style import (
     CHARACTER_IN,
+    COLOURS,
     GREY,
     Look,
     dress,
     figure,
     head,
     label,
-    look,
-    ratios,
+    legend_in,
 )
 from gemmbench.show.text import device_named, printable
+from gemmbench.show.ticks import ratios
 from gemmkernels.errors import GemmbenchError
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 ROWS = 60
 """More rows are too many to read: those that changed most are drawn."""
 
-LOOKS: dict[str, Look] = {
-    "faster": look(2),
-    "slower": look(1),
-    "same": look(0),
+NAME = 40
+DIFFERENCES = 6
+BAND = "#E4E4E4"
+
+LOOKS: dict[Change, Look] = {
+    "faster": Look(COLOURS[2], "^", "", "-"),
+    "slower": Look(COLOURS[1], "v", "", "-"),
+    "same": Look(COLOURS[0], "o", "", "-"),
     "unsure": Look(GREY, "x", "", "-"),
 }
 
@@ -46,19 +55,16 @@ def compare(found: Comparison) -> "Figure":
     rows = [row for row in found.rows if id(row) in chosen]
     names = [_name(row) for row in rows]
     width = min(14.0, 4.8 + CHARACTER_IN * max(map(len, names)))
-    told = "" if len(rows) == len(found.rows) else f" · {len(rows)} of {len(found.rows)} rows"
-    made = figure(
-        *(width, 1.9 + 0.2 * len(rows)),
-        caption=f"a: {_side(found.a)} · b: {_side(found.b)} · preset {found.a.preset}{told}",
-    )
+    words = [word for word in LOOKS if found.count(word)]
+    said = [f"{word} ({found.count(word)})" for word in words]
+    said += ["95% interval", f"no change that counts: ±{100 * found.delta:g}%"]
+    height = 1.7 + 0.2 * len(rows) + legend_in(width, said)
+    made = figure(width, height, caption=_caption(found, len(rows)))
     axes = made.subplots()
-    axes.axvspan(1 / (1 + found.delta), 1 + found.delta, color="#EEEEEE", zorder=0)
+    axes.axvspan(1 / (1 + found.delta), 1 + found.delta, color=BAND, zorder=0)
     axes.axvline(1.0, color=GREY, linewidth=0.8)
-    for place, row in enumerate(rows):
-        one = LOOKS[row.verdict]
-        if not math.isnan(row.ratio_low):
-            axes.plot([row.ratio_low, row.ratio_high], [place, place], color=one.colour, lw=1.4)
-        axes.plot([row.ratio], [place], color=one.colour, marker=one.marker, markersize=5)
+    for word in words:
+        _marks(axes, [(at, row) for at, row in enumerate(rows) if row.verdict == word], LOOKS[word])
     axes.set_yticks(range(len(rows)), [label(name) for name in names])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xscale("log")
@@ -68,22 +74,50 @@ def compare(found: Comparison) -> "Figure":
     axes.set_xlim(low, high)
     ratios(axes.xaxis, low, high)
     dress(axes, x="b / a, times as fast", y="", grid="x")
-    shown = [word for word in LOOKS if any(row.verdict == word for row in rows)]
-    handles = [
-        Line2D([], [], color=LOOKS[word].colour, marker=LOOKS[word].marker, markersize=5)
-        for word in shown
-    ]
-    head(made, "How fast is b against a?", handles, shown)
+    handles: list[Artist] = [Line2D([], [], linestyle="", **LOOKS[word].mark(5)) for word in words]
+    handles += [Line2D([], [], color=GREY, linewidth=1.4), Patch(facecolor=BAND)]
+    head(made, "How fast is b against a?", handles, said)
     return made
 
 
+def _marks(axes: "Axes", placed: Sequence[tuple[int, Compared]], one: Look) -> None:
+    """The rows of one verdict; one without an interval has its mark alone."""
+    if not placed:
+        return
+    places = [at for at, _ in placed]
+    axes.hlines(
+        places,
+        [row.ratio_low for _, row in placed],
+        [row.ratio_high for _, row in placed],
+        colors=one.colour,
+        linewidth=1.4,
+    )
+    axes.plot([row.ratio for _, row in placed], places, linestyle="", **one.mark(5))
+
+
+def _caption(found: Comparison, drawn: int) -> str:
+    told = [f"a: {_side(found.a)}", f"b: {_side(found.b)}", f"preset {found.a.preset}"]
+    others = [one for one in found.differs if one.what != "device"]  # the sides say that
+    for one in others[:DIFFERENCES]:
+        a, b = (printable(text, NAME) or "none" for text in (one.a, one.b))
+        told.append(f"{one.what}: {a} → {b}")
+    if found.unlike:
+        told.append(f"measured differently: {printable(', '.join(found.unlike), 80)}")
+    if drawn < len(found.rows):
+        told.append(f"{drawn} of {len(found.rows)} rows, those that changed most")
+    return " · ".join(told)
+
+
 def _side(one: Measured) -> str:
+    """The device and its file, and what keeps its figures from being a measurement of ours."""
     told = [f"measured by {one.tool}"] if one.tool else []
     told += ["synthetic: never measured"] if one.synthetic else []
-    device = device_named(one.device, one.partition)
+    told += [printable(one.files[0], 60)] if one.files else []
+    told += [f"{len(one.files) - 1} more files"] if len(one.files) > 1 else []
+    device = printable(device_named(one.device, one.partition), NAME)
     return f"{device} ({', '.join(told)})" if told else device
 
 
 def _name(row: Compared) -> str:
     layout = "" if row.layout == "nn" else f" {row.layout}"
-    return f"{printable(row.name, 40)}  {row.precision}  {row.shape}{layout}"
+    return f"{printable(row.name, NAME)}  {printable(row.precision, NAME)}  {row.shape}{layout}"

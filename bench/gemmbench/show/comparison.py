@@ -5,15 +5,15 @@ import io
 import json
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 import msgspec
 
 from gemmbench.analysis.comparison import Compared, Comparison, Measured, Pair
 from gemmbench.records.reader import without_collector
-from gemmbench.show.tables import Format, Table, echo, without_empty
-from gemmbench.show.text import device_named, digits, duration, printable, times
+from gemmbench.show.tables import Format, Table, echo, in_json, without_empty
+from gemmbench.show.text import device_named, digits, duration, in_csv, printable, times
 from gemmkernels.errors import GemmbenchError
 
 FORMATS: tuple[Format, ...] = ("table", "markdown", "csv", "json")
@@ -42,7 +42,7 @@ def write(found: Comparison, form: Format) -> None:
 
 def to_json(found: Comparison) -> str:
     """All of it: sides with their files and method, rows, means, what differs and is left out."""
-    return json.dumps(_plain(msgspec.to_builtins(found)), indent=2, ensure_ascii=False)
+    return json.dumps(in_json(msgspec.to_builtins(found)), indent=2, ensure_ascii=False)
 
 
 def to_csv(found: Comparison) -> str:
@@ -61,21 +61,26 @@ def comparison(found: Comparison) -> tuple[Table, ...]:
     title = f"a: {_side(found.a)}, b: {_side(found.b)}; preset {found.a.preset}"
     if found.unlike:
         title = f"NOT MEASURED ALIKE ({'; '.join(found.unlike)}). {title}"
-    notes = _notes(found)
+    notes = notes_of(found)
     tables = []
     for rows, head in (
         ([row for row in found.rows if not row.sparse], title),
         ([row for row in found.rows if row.sparse], f"2:4 sparse. {title}"),
     ):
         if rows:
-            tables += [_main(found, rows, head, notes), *_normalised(found, rows)]
+            tables += [rows_table(found, rows, title=head, notes=notes), *normalised(found, rows)]
             notes = ()
     if found.geomeans:
-        tables.append(_means(found))
+        tables.append(means(found))
     if found.differs:
-        cells = tuple((printable(d.what), printable(d.a), printable(d.b)) for d in found.differs)
-        tables.append(Table(title="What differs", columns=("what", "a", "b"), rows=cells))
+        tables.append(differing(found))
     return tuple(tables)
+
+
+def differing(found: Comparison) -> Table:
+    """What the two sides do not share."""
+    cells = tuple((printable(d.what), printable(d.a), printable(d.b)) for d in found.differs)
+    return Table(title="What differs", columns=("what", "a", "b"), rows=cells)
 
 
 def gate(found: Comparison, share: float) -> int:
@@ -115,7 +120,10 @@ def _complain(text: str) -> None:
     print(f"gemmbench: {printable(text)}", file=sys.stderr)
 
 
-def _main(found: Comparison, rows: list[Compared], title: str, notes: tuple[str, ...]) -> Table:
+def rows_table(
+    found: Comparison, rows: Sequence[Compared], *, title: str = "", notes: tuple[str, ...] = ()
+) -> Table:
+    """Some of the rows, with time, rate and verdict."""
     table = Table(
         title=title,
         columns=(
@@ -138,7 +146,7 @@ def _main(found: Comparison, rows: list[Compared], title: str, notes: tuple[str,
     return without_empty(table, optional=("TFLOP/s a", "TFLOP/s b", "95% interval"))
 
 
-def _normalised(found: Comparison, rows: list[Compared]) -> tuple[Table, ...]:
+def normalised(found: Comparison, rows: Sequence[Compared]) -> tuple[Table, ...]:
     """Nothing where no peak and no power is known on either side."""
     known = (one for row in rows for one in (row.pct_peak, row.tflops_per_w))
     if not any(one.a > 0 or one.b > 0 for one in known):
@@ -168,7 +176,8 @@ def _normalised(found: Comparison, rows: list[Compared]) -> tuple[Table, ...]:
     return (without_empty(table, optional=columns),)
 
 
-def _means(found: Comparison) -> Table:
+def means(found: Comparison) -> Table:
+    """The geometric means."""
     table = Table(
         title="Geometric mean",
         columns=("precision", "rows", "b / a", "95% interval", "verdict"),
@@ -211,7 +220,8 @@ def _interval(low: float, high: float) -> str:
     return f"{digits(low)} … {digits(high)}" if math.isfinite(low) else ""
 
 
-def _notes(found: Comparison) -> tuple[str, ...]:
+def notes_of(found: Comparison) -> tuple[str, ...]:
+    """What must be known to read the rows: counts, shift, machine, what is left out."""
     counts = {word: found.count(word) for word in ("faster", "slower", "same", "unsure")}
     why = "" if found.alternated else " (the runs did not alternate in time)"
     notes = [
@@ -241,20 +251,9 @@ def _flat(row: Compared) -> dict[str, object]:
         elif isinstance(value, dict):
             flat |= {f"{name}_{part}": _known(one) for part, one in value.items()}
         else:
-            flat[name] = printable(value) if isinstance(value, str) else _known(value)
+            flat[name] = in_csv(value) if isinstance(value, str) else _known(value)
     return flat
 
 
 def _known(value: object) -> object:
     return "" if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _plain(value: Any) -> Any:
-    """Text escaped, and null for what is not a number."""
-    if isinstance(value, dict):
-        return {printable(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, str):
-        return printable(value)
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,5 +1,6 @@
 """What measured rates cost, as a table, Markdown, CSV or JSON."""
 
+import json
 import math
 import sys
 from collections.abc import Sequence
@@ -43,7 +44,7 @@ def show_cost(
         )
     if chosen == "json":
         document = {"prices": prices, "training": training, "costs": found}
-        print(msgspec.json.format(msgspec.json.encode(document)).decode())
+        print(json.dumps(json.loads(msgspec.json.encode(document)), indent=2))
     elif chosen == "csv":
         import pandas as pd
 

@@ -1,9 +1,10 @@
 """The datasheets as tables: all in short, or each figure with who prints it."""
 
+import warnings
 from collections.abc import Iterable
 
 from gemmbench.devices.datasheet import Peak, Source, Spec
-from gemmbench.devices.own import TEMPLATE, own_specs
+from gemmbench.devices.own import TEMPLATE, doubts, own_specs
 from gemmbench.devices.spec import by_id, source_of, specs
 from gemmbench.show.tables import Table
 
@@ -22,11 +23,16 @@ def devices(
     GemmbenchError for an unknown id, and for a file that holds no sheets.
     """
     own = own_specs(spec)
+    for told in doubts(own):
+        warnings.warn(told, stacklevel=2)
     found = (*specs(), *own) if device is None else (by_id(device, own),)
-    if not sources:
-        return [_short(found, own)]
-    tables = [table for one in found for table in _full(one)]
-    return [*tables, _cited(found)]
+    return sheets(found) if sources else [_short(found, own)]
+
+
+def sheets(found: Iterable[Spec]) -> list[Table]:
+    """Each figure of these sheets, and who prints it."""
+    every = tuple(found)
+    return [*(table for one in every for table in _full(one)), _cited(every)]
 
 
 def template() -> str:

@@ -16,8 +16,8 @@ from typing import Any
 from gemmbench.analysis.benchmarks import case_of, extra_info, stats, turn_medians
 from gemmbench.analysis.pool import pooled
 from gemmbench.analysis.rows import rows_of
-from gemmbench.records.frame import RunFileWarning, frame
-from gemmbench.records.reader import Run, read
+from gemmbench.records.frame import frame
+from gemmbench.records.reader import Run, RunFileWarning, read
 from gemmbench.show.text import printable
 from gemmkernels.errors import GemmbenchError, UnknownNameError
 from gemmkernels.problem import shape_text

@@ -1,19 +1,24 @@
 """From run files to pictures beside them."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gemmbench.analysis.explain import Wanted, explain
+from gemmbench.analysis.rows import rows_of
 from gemmbench.show.style import save
 from gemmkernels.errors import GemmbenchError, UnknownNameError
+from gemmkernels.problem import shape_text
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
-KINDS = ("ladder", "sweep", "waterfall", "roofline", "compare")
 EXPLAINED = ("waterfall", "roofline")
+CHOOSING = (*EXPLAINED, "heatmap", "samples")
+"""Kinds that --problem, --kernel and --precision are for."""
 
 
 def draw(
@@ -26,22 +31,28 @@ def draw(
 ) -> list[Path]:
     """Draw a picture a run (`compare`: one of two); returns the paths of the PNGs and SVGs.
 
-    `out` is a path without ending. `wanted` and `roofs` are of a waterfall and a roofline. Raises
-    UnknownNameError for another kind, and GemmbenchError where there is nothing to draw.
+    `out` is a path without ending. `wanted` is of the kinds in `CHOOSING`, `roofs` of those in
+    `EXPLAINED`. Raises UnknownNameError for another kind, and GemmbenchError where there is nothing
+    to draw.
     """
+    wanted = wanted or Wanted()
     if kind not in KINDS:
         raise UnknownNameError("kind of plot", kind, KINDS)
-    if (wanted or roofs) and kind not in EXPLAINED:
+    if wanted and kind not in CHOOSING:
         raise GemmbenchError(
-            f"--kind {kind} draws all of a run: --problem, --kernel, --precision and --roofs are "
-            f"for {' and '.join(EXPLAINED)}"
+            f"--kind {kind} draws all of a run: --problem, --kernel and --precision are for "
+            f"{', '.join(CHOOSING[:-1])} and {CHOOSING[-1]}"
+        )
+    if roofs and kind not in EXPLAINED:
+        raise GemmbenchError(
+            f"--kind {kind} draws no roofs: --roofs is for {' and '.join(EXPLAINED)}"
         )
     if kind == "compare":
         return save(_comparison(sources), out or Path(f"{_stem(sources[-1])}-compare"))
     made = (
-        _explained(sources, kind, wanted or Wanted(), roofs)
+        _explained(sources, kind, wanted, roofs)
         if kind in EXPLAINED
-        else _of_runs(sources, kind)
+        else _of_runs(sources, kind, wanted)
     )
     written: list[Path] = []
     for index, (path, picture) in enumerate(made):
@@ -52,28 +63,81 @@ def draw(
     return written
 
 
-def _of_runs(sources: Sequence[str], kind: str) -> list[tuple[Path, "Figure"]]:
-    from gemmbench.analysis.speedup import ladder
-    from gemmbench.records.frame import load
+def _of_runs(sources: Sequence[str], kind: str, wanted: Wanted) -> list[tuple[Path, "Figure"]]:
     from gemmbench.records.reader import paths_of, read_header
-    from gemmbench.show import figures
 
-    draw = figures.ladder if kind == "ladder" else figures.sweep
     made: list[tuple[Path, Figure]] = []
     skipped: list[str] = []
     for path in paths_of(list(sources)):
-        rows = ladder(load(path))
+        if read_header(path).probing:
+            skipped.append(f"{path.name}: it holds roofs only; see --kind roofline of a run")
+            continue
         try:
-            made.append((path, draw(rows)))
+            made.append((path, _DRAWN[kind](path, wanted)))
+        except UnknownNameError:  # what was asked for by name is in no other file's stead
+            raise
         except GemmbenchError as error:
-            only_roofs = "it holds roofs only; see --kind roofline of a run"
-            why = only_roofs if read_header(path).probing else str(error)
-            skipped.append(f"{path.name}: {why}")
+            skipped.append(f"{path.name}: {error}")
     if not made:
         raise GemmbenchError("; ".join(skipped))
     for told in skipped:
         warnings.warn(told, stacklevel=2)
     return made
+
+
+def _rows(path: Path, wanted: Wanted) -> "pd.DataFrame":
+    from gemmbench.analysis.speedup import ladder
+    from gemmbench.records.frame import load
+
+    rows = ladder(load(path))
+    return rows[_chosen(rows, wanted)] if wanted else rows
+
+
+def _chosen(rows: "pd.DataFrame", wanted: Wanted) -> list[bool]:
+    names = ("kernel", "precision", "m", "n", "k", "batch", "experts")
+    return wanted.among(
+        [
+            (kernel, shape_text(*shape), precision)
+            for kernel, precision, *shape in rows_of(rows, names)
+        ]
+    )
+
+
+def _ladder(path: Path, wanted: Wanted) -> "Figure":
+    from gemmbench.show.figures import ladder
+
+    return ladder(_rows(path, wanted))
+
+
+def _sweep(path: Path, wanted: Wanted) -> "Figure":
+    from gemmbench.show.sweep import sweep
+
+    return sweep(_rows(path, wanted))
+
+
+def _heatmap(path: Path, wanted: Wanted) -> "Figure":
+    from gemmbench.show.heatmap import heatmap
+
+    return heatmap(_rows(path, wanted))
+
+
+def _telemetry(path: Path, _: Wanted) -> "Figure":
+    from gemmbench.records.reader import read
+    from gemmbench.show.telemetry import telemetry
+
+    return telemetry(read(path))
+
+
+def _samples(path: Path, wanted: Wanted) -> "Figure":
+    """Of the best of each precision, or of what is wanted."""
+    from gemmbench.analysis.overview import overview
+    from gemmbench.show.samples import samples
+
+    (run,) = overview(path).runs
+    if not wanted:
+        return samples(run.best, [one.records for one in run.tops])
+    chosen = _chosen(run.rows, wanted)
+    return samples(run.rows[chosen], [one.records for one in compress(run.cases, chosen)])
 
 
 def _explained(
@@ -102,3 +166,13 @@ def _stem(path: str) -> str:
     if path.endswith(".jsonl") and not any(c in path for c in "*?["):
         return path.removesuffix(".jsonl")
     return Path(path.strip("*?[]/")).name or "runs"
+
+
+_DRAWN: dict[str, Callable[[Path, Wanted], "Figure"]] = {
+    "ladder": _ladder,
+    "sweep": _sweep,
+    "heatmap": _heatmap,
+    "telemetry": _telemetry,
+    "samples": _samples,
+}
+KINDS = ("ladder", "sweep", "waterfall", "roofline", "compare", "heatmap", "telemetry", "samples")

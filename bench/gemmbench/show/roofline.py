@@ -14,15 +14,19 @@ from gemmbench.analysis.speedup import rung
 from gemmbench.show.results import caption
 from gemmbench.show.style import (
     GREY,
+    INTERVALS,
     SMALL,
     Look,
     dress,
     figure,
+    grid_of,
     head,
     kernel_looks,
-    rates,
+    legend_in,
+    rate_unit,
 )
 from gemmbench.show.text import digits, printable
+from gemmbench.show.ticks import rates
 from gemmkernels.errors import GemmbenchError
 
 if TYPE_CHECKING:
@@ -45,7 +49,8 @@ def roofline(found: Explained) -> "Figure":
     """
     panels = [one for one in found.ceilings if one.tflops]
     if not panels:
-        raise GemmbenchError(f"nothing to draw: {found.gaps[0].causes.why_not}")
+        why = found.gaps[0].causes.why_not if found.gaps else "no case is sound"
+        raise GemmbenchError(f"nothing to draw: {why}")
     names = [one.precision for one in panels]
     gaps = [one for one in found.gaps if one.case.precision in names]
     rungs = {one.case.kernel: rung(one.case.kernel, one.case.tier) for one in gaps}
@@ -53,13 +58,13 @@ def roofline(found: Explained) -> "Figure":
     if len(kernels) > MARKS:
         raise GemmbenchError(f"{len(kernels)} kernels are too many to draw, {MARKS} at most")
     looks = kernel_looks(kernels)
-    across = min(len(panels), 2 if len(panels) in (2, 4) else 3)
-    down = -(-len(panels) // across)
+    down, across = grid_of(len(panels))
     width = 6.8 if across == 1 else 4.3 * across
-    height = 0.9 + (3.9 if down == 1 else 3.1) * down + 0.18 * (len(kernels) + 3) / 3
+    said = [*_LINES, *(printable(name, NAME) for name in kernels)]
+    height = 1.0 + (3.9 if down == 1 else 3.1) * down + legend_in(width, said)
     without = [one.precision for one in found.ceilings if not one.tflops]
     told = f" · no peak and no roof: {', '.join(without)}" if without else ""
-    made = figure(width, height, caption=caption(found.rows) + told)
+    made = figure(width, height, caption=f"{caption(found.rows)} · {INTERVALS}{told}")
     grid = made.subplots(down, across, squeeze=False).flatten()
     drawn: set[str] = set()
     for axes, one in zip(grid, panels, strict=False):
@@ -68,10 +73,7 @@ def roofline(found: Explained) -> "Figure":
     for axes in grid[len(panels) :]:
         axes.remove()
     lines = [Line2D([], [], **style) for name, style in _LINES.items() if name in drawn]
-    points = [
-        Line2D([], [], color=looks[name].colour, marker=looks[name].marker, ls="", markersize=5)
-        for name in kernels
-    ]
+    points = [Line2D([], [], linestyle="", **looks[name].mark(5)) for name in kernels]
     said = [name for name in _LINES if name in drawn]
     legend = [*said, *(printable(name, NAME) for name in kernels)]
     head(made, "Roofline", [*lines, *points], legend)
@@ -102,8 +104,8 @@ def _panel(axes: "Axes", over: Ceilings, gaps: Sequence[Gap], looks: dict[str, L
         axes.plot(x, y, **_LINES[name])
         least.append(float(y[0]))
         drawn.add(name)
-    for one in gaps:
-        _point(axes, one, looks[one.case.kernel])
+    for name, one in looks.items():
+        _points(axes, [gap for gap in gaps if gap.case.kernel == name], one)
     values = [one.case.tflops for one in gaps]
     bottom, top = min([*values, *least]) / 2, max([*values, *over.tflops])
     top *= (top / bottom) ** 0.28  # room above the roof, where no point can be, for what it is
@@ -122,25 +124,30 @@ def _panel(axes: "Axes", over: Ceilings, gaps: Sequence[Gap], looks: dict[str, L
         color=GREY,
         linespacing=1.25,
     )
-    unit = "TOP/s" if over.precision.startswith("int8") else "TFLOP/s"
-    dress(axes, x="FLOP/byte", y=unit, title=over.precision)
+    dress(axes, x="FLOP/byte", y=rate_unit(over.precision), title=over.precision)
     return drawn
 
 
-def _point(axes: "Axes", one: Gap, how: Look) -> None:
-    case = one.case
-    ends = (case.tflops_low, case.tflops_high)
-    if not any(map(math.isnan, ends)):
-        axes.plot([case.intensity] * 2, ends, color=how.colour, linewidth=1.0)
-    axes.plot(
-        *([case.intensity], [case.tflops]),
-        color=how.colour,
-        marker=how.marker,
-        markersize=6,
-        markeredgecolor="white",
-        markeredgewidth=0.4,
-        linestyle="",
+def _points(axes: "Axes", gaps: Sequence[Gap], how: Look) -> None:
+    """All of a kernel at once: one by one a thousand of them take seconds."""
+    if not gaps:
+        return
+    x, y, low, high = np.array(
+        [
+            (one.case.intensity, one.case.tflops, one.case.tflops_low, one.case.tflops_high)
+            for one in gaps
+        ],
+        dtype=float,
+    ).T
+    axes.errorbar(
+        *(x, y),
+        yerr=np.maximum(0, [y - low, high - y]),
+        fmt="none",
+        ecolor=how.colour,
+        elinewidth=1.0,
+        capsize=2.0,
     )
+    axes.plot(x, y, linestyle="", **how.mark(5 if len(gaps) <= 40 else 3.5))
 
 
 def _figures(over: Ceilings) -> str:

@@ -22,7 +22,7 @@ def tables(found: Sequence[RoofsOfRun]) -> tuple[Table, ...]:
 
 def to_json(found: Sequence[RoofsOfRun]) -> str:
     """All of it; null for what is not known."""
-    return json.dumps([_plain(asdict(one)) for one in found], indent=2, ensure_ascii=False)
+    return json.dumps([_plain(asdict(one)) for one in found], indent=2)
 
 
 def size(count: int) -> str:

@@ -15,13 +15,18 @@ _REASONS = {
 
 
 def sentence(one: Gap) -> str:
-    """What became of the peak, in plain words."""
-    case, top = one.case, one.causes.top
+    """Which case, and what became of the peak, in plain words."""
+    case = one.case
     shape = _shape(case.shape) + ("" if case.layout == "nn" else f" {case.layout}")
     kernel = case.kernel + (f" [{case.modes}]" if case.modes else "")
-    head = f"{case.precision} {shape}, {kernel}: "
+    return printable(f"{case.precision} {shape}, {kernel}: {became(one)}")
+
+
+def became(one: Gap) -> str:
+    """What became of the peak, for a place that names the case already."""
+    top = one.causes.top
     if top is None:
-        return printable(f"{head}{digits(case.tflops)} TFLOP/s; {one.causes.why_not}")
+        return printable(f"{digits(one.case.tflops)} TFLOP/s; {one.causes.why_not}")
     of = {
         "spec": f"the {'sparse' if top.sparse else 'dense'} peak",
         "roof": "the measured roof, as no sheet has a peak",
@@ -42,7 +47,7 @@ def sentence(one: Gap) -> str:
     else:
         end = "nothing but the kernel itself is known to hold it back"
     middle = f"{', '.join(losses)}; " if losses else ""
-    return printable(f"{head}{_whole(one.pct_top)} of {of}; {middle}{end}")
+    return printable(f"{_whole(one.pct_top)} of {of}; {middle}{end}")
 
 
 def _shape(text: str) -> str:

@@ -1,30 +1,23 @@
 """One look for every figure: safe for colour-blind eyes, and readable in grey."""
 
-import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import (
-    FixedLocator,
-    FuncFormatter,
-    LogLocator,
-    MaxNLocator,
-    NullFormatter,
-)
 
 from gemmbench.show.text import printable
 from gemmkernels.errors import GemmbenchError
 from gemmkernels.ladder import LADDER
+from gemmkernels.precision import PRECISIONS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
 
 Line = Literal["-", "--", "-."]
 
@@ -38,37 +31,82 @@ LINES: tuple[Line, ...] = ("-", "--", "-.")
 GREY = "#666666"
 SMALL, BODY, HEAD = 7.5, 9.0, 11.0
 CHARACTER_IN = 0.066
-"""About how wide a character of the body's size is."""
+"""About how wide a character of the body's size is, and a digit of the small one."""
 
+LEGEND_ROW_IN = 0.17
 DPI = 150
+
+_SHAPES = 2 * len(MARKERS)
+_LOOKS = _SHAPES * len(LINES)
+INTERVALS = "whiskers: 95% intervals"
 
 
 @dataclass(frozen=True)
 class Look:
-    """How one thing looks in every panel."""
+    """How one thing looks in every panel; `filled` is of its marker."""
 
     colour: str
     marker: str
     hatch: str
     line: Line
+    filled: bool = True
+
+    def mark(self, size: float) -> dict[str, Any]:
+        """Arguments of `plot` and of a line in a legend."""
+        return {
+            "color": self.colour,
+            "marker": self.marker,
+            "markersize": size,
+            "markerfacecolor": self.colour if self.filled else "white",
+            "markeredgecolor": self.colour,
+            "markeredgewidth": 0.9,
+        }
 
 
 def look(index: int) -> Look:
-    """The look of the thing of that index; the first 24 differ."""
+    """The look of the thing of that index; the first 72 differ.
+
+    Without colour the markers of the first 24 differ, and the hatches of the first 8.
+    """
     return Look(
         COLOURS[index % len(COLOURS)],
         MARKERS[index % len(MARKERS)],
-        HATCHES[index % len(HATCHES)],
-        LINES[index // len(COLOURS) % len(LINES)],
+        HATCHES[(index + index // len(COLOURS)) % len(HATCHES)],
+        LINES[(index // len(COLOURS) + index // _SHAPES) % len(LINES)],
+        filled=index // len(MARKERS) % 2 == 0,
     )
 
 
 def kernel_looks(names: Sequence[str]) -> dict[str, Look]:
-    """The looks of kernels: the ladder's own are the same in every figure."""
+    """The looks of kernels: the ladder's own are the same in every figure, as far as they can be.
+
+    Up to 24 kernels differ in their marker, so also in grey and where there are no lines.
+    """
     shipped = [kernel.name for kernel in LADDER]
     own = [name for name in names if name not in shipped]
-    places = {name: index for index, name in enumerate([*shipped, *own])}
-    return {name: look(places[name]) for name in names}
+    places = {name: index for index, name in enumerate([*shipped, *own]) if name in names}
+    few = len(places) <= _SHAPES
+    found = _apart(places, lambda one: (one.marker, one.filled) if few else one)
+    return {name: found[name] for name in names}
+
+
+def precision_looks(names: Sequence[str]) -> dict[str, Look]:
+    """The looks of the bars of precisions; up to 8 differ in their hatch, so also in grey."""
+    known = {name: index for index, name in enumerate(PRECISIONS)}
+    few = len(names) <= len(HATCHES)
+    places = {name: known.get(name, len(known)) for name in names}
+    return _apart(places, lambda one: one.hatch if few else one)
+
+
+def _apart(places: Mapping[str, int], sign: Callable[[Look], object]) -> dict[str, Look]:
+    """Each the look of its place, or the next one whose sign no other has."""
+    taken: set[object] = set()
+    found: dict[str, Look] = {}
+    for name, place in places.items():
+        ring = [look((place + step) % _LOOKS) for step in range(_LOOKS)]
+        found[name] = next((one for one in ring if sign(one) not in taken), ring[0])
+        taken.add(sign(found[name]))
+    return found
 
 
 def figure(width: float, height: float, *, caption: str) -> Figure:
@@ -79,21 +117,26 @@ def figure(width: float, height: float, *, caption: str) -> Figure:
     return made
 
 
-def head(made: Figure, title: str, handles: Sequence[Artist], names: Sequence[str]) -> None:
+def head(
+    made: Figure,
+    title: str,
+    handles: Sequence[Artist],
+    names: Sequence[str],
+    *,
+    least: int = 2,
+) -> None:
     """The title and, below it, one legend for all panels, in as many columns as have room.
 
-    A legend of one thing is left out.
+    A legend of fewer than `least` is left out.
     """
-    if len(names) < 2:
+    if len(names) < least:
         made.suptitle(label(title), fontsize=HEAD, fontweight="bold", x=0.01, ha="left")
         return
-    longest = max(len(name) for name in names)
-    columns = int(made.get_figwidth() / ((longest + 6) * CHARACTER_IN))
     made.legend(
         handles,
         [label(name) for name in names],
         loc="outside upper left",
-        ncols=max(1, min(len(names), columns)),
+        ncols=_columns(made.get_figwidth(), names),
         fontsize=SMALL,
         frameon=False,
         handlelength=2.6,
@@ -101,6 +144,26 @@ def head(made: Figure, title: str, handles: Sequence[Artist], names: Sequence[st
         title_fontproperties={"size": HEAD, "weight": "bold"},
         alignment="left",
     )
+
+
+def legend_in(width: float, names: Sequence[str]) -> float:
+    """How high the legend of these names is, in inches, in a figure of that width."""
+    return LEGEND_ROW_IN * -(-len(names) // _columns(width, names))
+
+
+def _columns(width: float, names: Sequence[str]) -> int:
+    longest = max((len(name) for name in names), default=1)
+    return max(1, min(len(names), int(width / ((longest + 7) * CHARACTER_IN))))
+
+
+def rate_unit(precision: str) -> str:
+    return "TOP/s" if precision.startswith("int8") else "TFLOP/s"
+
+
+def grid_of(count: int) -> tuple[int, int]:
+    """(rows, columns) of so many panels."""
+    across = min(count, 2 if count in (2, 4) else 3)
+    return -(-count // across), across
 
 
 def dress(
@@ -118,34 +181,6 @@ def dress(
         axes.spines[side].set_visible(False)
 
 
-def rates(axis: "Axis", low: float, high: float) -> None:
-    """Ticks of a logarithmic axis of rates: powers of ten, and 2 and 5 where those are few."""
-    if high / low < 6:
-        axis.set_major_locator(MaxNLocator(5))
-    else:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high / low < 300 else LogLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: _rate(value)))
-    axis.set_minor_formatter(NullFormatter())
-
-
-def _rate(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def ratios(axis: "Axis", low: float, high: float) -> None:
-    """Ticks of a logarithmic axis of ratios that can be read: 0.9× 1× 1.1×, 1× 2× 5×, 1× 10×."""
-    if high / low > 100:
-        axis.set_major_locator(LogLocator())
-    elif high / low > 3:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    else:
-        step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.25, 1) if (high - low) / step <= 8)
-        places = range(math.ceil(low / step), math.floor(high / step) + 1)
-        axis.set_major_locator(FixedLocator([place * step for place in places]))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
-    axis.set_minor_formatter(NullFormatter())
-
-
 def label(text: str, limit: int = 1000) -> str:
     """Text that matplotlib draws as it stands: no formulas, no control characters."""
     lines = (printable(line, limit) for line in text.split("\n"))
@@ -160,7 +195,8 @@ def save(made: Figure, stem: Path) -> list[Path]:
     paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
-        with matplotlib.rc_context({"svg.hashsalt": "gemmbench"}):
+        with matplotlib.rc_context({"svg.hashsalt": "gemmbench"}), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")  # drawn as a box
             made.savefig(paths[0], dpi=DPI, metadata={"Software": None})
             made.savefig(paths[1], metadata={"Date": None})
     except OSError as error:

@@ -1,17 +1,22 @@
 """Tables for terminals, Markdown, CSV and JSON."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
 
-from gemmbench.show.text import printable
+from gemmbench.show.text import in_csv, printable
 from gemmkernels.errors import UnknownNameError
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-Format = Literal["table", "markdown", "csv", "json"]
+Format = Literal["table", "markdown", "csv", "json", "parquet"]
+FORMATS: tuple[Format, ...] = ("table", "markdown", "csv", "json")
+"""Those that are text."""
+
 RICH_ROWS = 300
 """Rich needs 2 ms a row; longer tables are written as plain text."""
 
@@ -139,7 +144,7 @@ def echo(
             print(text, file=console.file)
 
 
-def check_format(form: str, known: Sequence[Format] = get_args(Format)) -> Format:
+def check_format(form: str, known: Sequence[Format] = FORMATS) -> Format:
     """The format by its name; raises UnknownNameError for another one."""
     for name in known:
         if name == form:
@@ -153,13 +158,26 @@ def plain(df: "pd.DataFrame", form: str) -> str:
     The values of single turns are left out. Raises UnknownNameError for another format.
     """
     if form not in ("csv", "json"):
-        raise UnknownNameError("format", form, get_args(Format))
+        raise UnknownNameError("format", form, ("csv", "json"))
     table = df.drop(columns=[name for name in ("turn_us",) if name in df])
+    # A run's own columns hold the same text in each row.
+    escape = lru_cache(maxsize=1024, typed=True)(in_csv if form == "csv" else printable)
     for name in table.select_dtypes(include=["object", "string"]).columns:
-        table[name] = table[name].map(printable, na_action="ignore")
+        table[name] = table[name].map(escape, na_action="ignore")
     if form == "csv":
         return str(table.to_csv(index=False))
     return str(table.to_json(orient="records", double_precision=15, force_ascii=False)) + "\n"
+
+
+def in_json(value: Any) -> Any:
+    """Plain Python values as JSON takes them: text escaped, null for what is not a number."""
+    if isinstance(value, dict):
+        return {printable(key): in_json(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [in_json(one) for one in value]
+    if isinstance(value, str):
+        return printable(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _print_rich(table: Table, console: "Console") -> None:
@@ -199,4 +217,4 @@ def in_markdown(text: str) -> str:
     """Text as it stands, whatever Markdown makes of its marks."""
     for mark, safe in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("`", "\\`"), ("*", "\\*")):
         text = text.replace(mark, safe)
-    return text
+    return text.replace("](", "]\\(")  # no link, no picture

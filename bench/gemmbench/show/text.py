@@ -5,6 +5,8 @@ import math
 from gemmkernels.errors import escaped
 
 MANY = 10_000
+_FORMULAS = (*"=+-@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""And their full-width forms."""
 
 
 def printable(text: object, limit: int = MANY) -> str:
@@ -14,6 +16,14 @@ def printable(text: object, limit: int = MANY) -> str:
         return text
     found = escaped(text[: limit + 1])
     return found if len(found) <= limit else found[: limit - 1] + "…"
+
+
+def in_csv(text: object) -> str:
+    """Text for a cell of a CSV file: `printable`, and after a ' where a spreadsheet would take it
+    for a formula (=, +, - or @ first; https://owasp.org/www-community/attacks/CSV_Injection).
+    """
+    found = printable(text)
+    return f"'{found}" if found.startswith(_FORMULAS) else found
 
 
 def digits(value: float, count: int = 4) -> str:

@@ -9,11 +9,14 @@ from gemmbench.show.results import caption
 from gemmbench.show.style import (
     COLOURS,
     GREY,
+    INTERVALS,
     SMALL,
     dress,
     figure,
+    grid_of,
     head,
     label,
+    rate_unit,
 )
 from gemmbench.show.text import digits, percent, printable
 from gemmkernels.errors import GemmbenchError
@@ -48,11 +51,10 @@ def waterfall(gaps: Sequence[Gap], *, rows: "pd.DataFrame") -> "Figure":
         why = gaps[0].causes.why_not if gaps else "no case is sound"
         raise GemmbenchError(f"nothing to draw: {why}")
     shown = known[:PANELS]
-    across = min(len(shown), 2 if len(shown) in (2, 4) else 3)
-    down = -(-len(shown) // across)
+    down, across = grid_of(len(shown))
     more = f" · {len(shown)} of {len(gaps)} cases" if len(shown) < len(gaps) else ""
     width = 6.8 if across == 1 else 1.2 + 3.5 * across
-    made = figure(width, 0.8 + 2.75 * down, caption=caption(rows) + more)
+    made = figure(width, 0.8 + 2.75 * down, caption=f"{caption(rows)} · {INTERVALS}{more}")
     grid = made.subplots(down, across, squeeze=False, sharey=True).flatten()
     for axes, one in zip(grid, shown, strict=False):
         _steps(axes, one)
@@ -77,9 +79,8 @@ def _steps(axes: "Axes", one: Gap) -> None:
     axes.set_yticks(range(last + 1), [label(name) for name in names])
     axes.set_ylim(last + 0.6, -0.6)
     axes.set_xlim(0, 1.42 * max(*rates, case.tflops))
-    unit = "TOP/s" if case.precision.startswith("int8") else "TFLOP/s"
     title = f"{case.precision}  {case.shape}\n{printable(case.kernel, NAME)}"
-    dress(axes, x=unit, y="", title=title, grid="x")
+    dress(axes, x=rate_unit(case.precision), y="", title=title, grid="x")
 
 
 def _step(axes: "Axes", place: int, one: Gap, factor: Factor) -> None:

@@ -114,7 +114,7 @@ def parse_suite(data: bytes, *, source: str, stem: str = "") -> Suite:
     try:
         file = msgspec.convert(table, _File)
     except msgspec.ValidationError as error:
-        raise GemmbenchError(f"{source}: {plainly(str(error))}") from None
+        raise GemmbenchError(f"{source}: {plainly(str(error), table)}") from None
     if file.preset is not None and file.preset not in PRESETS:
         raise _at(source, "preset", UnknownNameError("preset", file.preset[:80], PRESETS))
     parts = {kind: _part(source, kind, file) for kind in ("cpu", "gpu")}

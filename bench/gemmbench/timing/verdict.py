@@ -138,6 +138,7 @@ def judged(
     )
 
 
+@np.errstate(over="ignore")  # a damaged file may hold 1e308
 def _judged(
     series: Sequence[Sequence[AnyTurn]], target: float, limits_ns: Sequence[Mapping[str, float]]
 ) -> Judged:

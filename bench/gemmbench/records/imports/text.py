@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from gemmkernels.errors import GemmbenchError
+from gemmkernels.smallfile import json_fault
 
 MAX_BYTES = 64 * 2**20
 MAX_LINE = 16 * 2**10
@@ -87,7 +88,8 @@ def document(data: bytes, kind: type[Document], *, what: str) -> Document:
     try:
         return msgspec.json.decode(text, type=kind)
     except msgspec.ValidationError as error:
-        raise GemmbenchError(f"it is not {what}: {str(error)[:160]}") from None
+        told = json_fault(str(error), text)
+        raise GemmbenchError(f"it is not {what}: {told[:160]}") from None
     except RecursionError:
         raise GemmbenchError(f"it is not {what}: nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -1,0 +1,171 @@
+"""How the samples of a case are spread, and how its turns went: what a picture of them shows."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+
+from gemmbench.records.schema import Record
+from gemmbench.timing.statistics import Floats
+from gemmbench.timing.turn import Turn
+from gemmbench.timing.verdict import usable
+
+BINS = 48
+TURNS = 40
+"""Of more turns so many are taken, evenly: a picture of a few hundred pixels holds no more."""
+
+REPEATS = 10
+REACH = 4.0
+"""Samples further from the quartiles than so many interquartile ranges are counted, not binned."""
+
+ALIKE = 1e-6
+"""Times that differ by a smaller share of them fall into one bin."""
+
+_MOST_NS = 1e18
+"""Times beyond 30 years, or none at all, are of a damaged file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """The quartiles of one repeat, µs."""
+
+    repeat: int
+    n: int
+    quartiles_us: tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distribution:
+    """Counts in equal bins from `low_us` to `high_us`; `below` and `above` lie outside of them,
+    and so many of those, `lost`, are disturbed ones.
+
+    `clean` and `disturbed` are the counts of each bin; `disturbed` is empty where no such sample
+    was kept or told apart. `of_samples` is False where no sample was kept: then the values are the
+    medians of turns. `spreads` are those of the first `REPEATS` repeats, without disturbed samples.
+    """
+
+    of_samples: bool
+    low_us: float
+    high_us: float
+    clean: tuple[int, ...]
+    disturbed: tuple[int, ...]
+    below: int
+    above: int
+    lost: int
+    spreads: tuple[Spread, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """Turns in order of time, an item a turn; NaN is "not seen". `taken` is how many there were.
+
+    `counts` tells which of them have a value that counts. Seconds are not among them: between two
+    turns of a kernel others had theirs.
+    """
+
+    taken: int
+    repeat: tuple[int, ...]
+    time_us: tuple[float, ...]
+    counts: tuple[bool, ...]
+    clock_mhz: tuple[float, ...]
+    power_w: tuple[float, ...]
+    temperature_c: tuple[float, ...]
+
+
+def distribution(records: Sequence[Record]) -> Distribution | None:
+    """How the times of a case's repeats are spread; None where there are none.
+
+    The bins' width is Freedman and Diaconis's, 2·IQR·n^(-1/3) (On the histogram as a density
+    estimator, Z. Wahrscheinlichkeitstheorie 57, 1981), for at most `BINS` bins.
+    """
+    timed = [one for one in records if one.status == "ok"]
+    clean = [_times(turn.clean_ns for turn in one.turns) for one in timed]
+    spoilt = _times(_spoilt(turn) for one in timed for turn in one.turns)
+    of_samples = any(map(len, clean))
+    if not of_samples:
+        clean = [_times((t.median_ns or 0.0,) for t in one.turns if usable(t)) for one in timed]
+    every = np.concatenate([*clean, np.empty(0)])
+    if not len(every):
+        return None
+    whole = _quartiles(every)
+    low, high, count = _bins(every, whole)
+    both = np.concatenate([every, spoilt])
+    return Distribution(
+        of_samples=of_samples,
+        low_us=low,
+        high_us=high,
+        clean=_counted(every, low, high, count),
+        disturbed=_counted(spoilt, low, high, count) if len(spoilt) else (),
+        below=int((both < low).sum()),
+        above=int((both > high).sum()),
+        lost=int(((spoilt < low) | (spoilt > high)).sum()),
+        spreads=tuple(
+            Spread(
+                repeat=one.repeat,
+                n=len(times),
+                quartiles_us=whole if len(timed) == 1 else _quartiles(times),
+            )
+            for one, times in zip(timed, clean, strict=True)
+            if len(times)
+        )[:REPEATS],
+    )
+
+
+def course(records: Sequence[Record]) -> Course | None:
+    """The turns of a case's repeats, one after the other; None where there are none."""
+    every = [(one.repeat, turn) for one in records if one.status == "ok" for turn in one.turns]
+    if not every:
+        return None
+    few = min(len(every), TURNS)
+    kept = [every[place * (len(every) - 1) // max(1, few - 1)] for place in range(few)]
+    return Course(
+        taken=len(every),
+        repeat=tuple(repeat for repeat, _ in kept),
+        time_us=tuple(_seen(turn.median_ns, _MOST_NS) / 1e3 for _, turn in kept),
+        counts=tuple(usable(turn) for _, turn in kept),
+        clock_mhz=tuple(_seen(turn.clock_mhz) for _, turn in kept),
+        power_w=tuple(_seen(turn.power_w) for _, turn in kept),
+        temperature_c=tuple(_seen(turn.temperature_c) for _, turn in kept),
+    )
+
+
+def _seen(value: float | None, most: float = 1e5) -> float:
+    return value if value is not None and 0 < value < most else math.nan
+
+
+def _spoilt(turn: Turn) -> tuple[float, ...]:
+    kept = turn.samples_ns or ()
+    return tuple(kept[place] for place in turn.disturbed_at if place < len(kept))
+
+
+def _times(several: Iterable[Sequence[float]]) -> Floats:
+    """All that can be times of it, in µs."""
+    found = np.fromiter(chain.from_iterable(several), dtype=float)
+    return found[(found > 0) & (found < _MOST_NS)] / 1e3
+
+
+def _quartiles(times: Floats) -> tuple[float, float, float]:
+    low, middle, high = np.quantile(times, (0.25, 0.5, 0.75)).tolist()
+    return low, middle, high
+
+
+def _bins(times: Floats, quartiles: tuple[float, float, float]) -> tuple[float, float, int]:
+    """Their ends, and how many."""
+    first, middle, third = quartiles
+    between = third - first
+    least, most = float(times.min()), float(times.max())
+    if most - least <= ALIKE * middle:
+        return 0.9995 * middle, 1.0005 * middle, 1
+    if between <= ALIKE * middle:
+        return least, most, BINS
+    low = max(least, first - REACH * between)
+    high = min(most, third + REACH * between)
+    width = 2 * between / len(times) ** (1 / 3)
+    return low, high, min(BINS, max(1, math.ceil((high - low) / width)))
+
+
+def _counted(times: Floats, low: float, high: float, count: int) -> tuple[int, ...]:
+    counts, _ = np.histogram(times, bins=count, range=(low, high))
+    return tuple(counts.tolist())

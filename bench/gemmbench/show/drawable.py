@@ -1,0 +1,49 @@
+"""What every figure of rows asks of them before it draws."""
+
+from typing import TYPE_CHECKING
+
+from gemmkernels.errors import GemmbenchError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MARKS = 300
+"""More bars or lines can't be read, and take minutes to draw."""
+
+NAME = 40
+"""Longer names of kernels are cut."""
+
+REACH = 1e15
+"""A rate or a speedup beyond it, or below its inverse, is none."""
+
+WIDE_RANGE = 30.0
+"""Rates that differ by more are drawn on a logarithmic axis, or the slow ones could not be seen."""
+
+
+def one_run(rows: "pd.DataFrame", what: str) -> None:
+    """Raises GemmbenchError where there is no row, or rows of several runs."""
+    if rows.empty:
+        raise GemmbenchError(f"nothing to draw: no case has a {what}; see `gemmbench show`")
+    if rows["run_id"].nunique() > 1:
+        raise GemmbenchError(
+            f"a figure is of one run, these are {rows['run_id'].nunique()}: name one"
+        )
+
+
+def within_reach(rows: "pd.DataFrame", column: str) -> None:
+    """Of a damaged file a value may be 1e300: no axis can be made for it."""
+    for name in (column, f"{column}_low", f"{column}_high"):
+        known = rows[name].dropna()
+        beyond = known[~known.between(1 / REACH, REACH)]
+        if not beyond.empty:
+            raise GemmbenchError(
+                f"{name} {beyond.iloc[0]:.3g} can't be drawn: no device does that; is the file "
+                "damaged?"
+            )
+
+
+def readable(count: int, what: str) -> None:
+    if count > MARKS:
+        raise GemmbenchError(
+            f"{count} {what} are too many to draw, {MARKS} at most: measure fewer kernels at once"
+        )

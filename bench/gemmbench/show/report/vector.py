@@ -1,0 +1,166 @@
+"""A figure as SVG text inside a page: its inks follow light and dark, its ids are its own."""
+
+import io
+import re
+import warnings
+from itertools import count
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+import matplotlib
+from markupsafe import Markup
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+from gemmbench.show.text import printable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INKS = {
+    "#ffffff": "var(--paper)",
+    "#000000": "var(--ink)",
+    "#666666": "var(--muted)",
+    "#cccccc": "var(--line)",
+    "#dddddd": "var(--line)",
+    "#eeeeee": "var(--faint)",
+    "#f0f0f0": "var(--faint)",
+}
+"""The colours of the shared style that are paper and ink; all others are data, and stay."""
+
+LEAST_WIDTH = 640
+"""A picture is never shown narrower, in px, or its text could not be read: it scrolls."""
+
+DOT = 1.0
+"""The pen of a hatch is a point wide: a circle of less than that radius is filled."""
+
+_XLINK = "{http://www.w3.org/1999/xlink}href"
+_COLOUR = re.compile("|".join(INKS))
+_FONT = re.compile(r"font-family: [^;]*(; |$)")
+_LONG = re.compile(r"(\.\d\d)\d+")
+_REFERENCE = re.compile(r"url\(#([^)]+)\)")
+_OPACITY = re.compile(r"(^|[; ])opacity")
+_NUMBER = re.compile(r"-?[\d.]+")
+_PLACES = ("d", "x", "y", "points")
+_DROPPED = ("metadata", "style", "title")
+_PX_PER_PT = 4 / 3
+
+
+def themed(figure: "Figure", *, ident: str, label: str) -> Markup:
+    """The figure as an `<svg>` element for a page that defines the variables of `INKS`.
+
+    `ident` begins all ids in it, so that those of two pictures never meet; `label` is what a
+    screen reader says. Text stays text. Whatever names are in it, they come as escaped text.
+    """
+    text = io.BytesIO()
+    with (
+        matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "gemmbench"}),
+        warnings.catch_warnings(),
+    ):
+        # A name in a script that the font lacks is drawn by the browser all the same.
+        warnings.simplefilter("ignore", UserWarning)
+        # `savefig` would draw everything twice, first for the layout.
+        FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None})  # type: ignore[no-untyped-call]
+    root = ElementTree.fromstring(text.getvalue())  # noqa: S314 (matplotlib wrote it just now)
+    _strip(root)
+    used = dict.fromkeys(name for one in root.iter() for name in _references(one))
+    ids = {name: f"{ident}-{number}" for name, number in zip(used, count(), strict=False)}
+    for one in root.iter():
+        _rewrite(one, ids)
+    for one in root.iter("g"):
+        _share(one)
+    for one in root.iter("pattern"):
+        _dots(one)
+    width, height = (float(one) for one in root.attrib["viewBox"].split()[2:])
+    for name in ("width", "height", "version"):
+        root.attrib.pop(name, None)
+    root.attrib |= {
+        "role": "img",
+        "aria-label": printable(label),
+        "style": f"max-width:{width * _PX_PER_PT:.0f}px;min-width:{min(width, LEAST_WIDTH):.0f}px;"
+        f"aspect-ratio:{width:.0f}/{height:.0f}",
+    }
+    return Markup(ElementTree.tostring(root, encoding="unicode"))  # noqa: S704 (it escapes)
+
+
+def _strip(parent: ElementTree.Element) -> None:
+    """Drop what only a file of its own needs. Its style sheet would hold for the whole page."""
+    parent.tag = parent.tag.rpartition("}")[2]
+    for child in list(parent):
+        if child.tag.rpartition("}")[2] in _DROPPED:
+            parent.remove(child)
+        else:
+            _strip(child)
+
+
+def _references(one: ElementTree.Element) -> list[str]:
+    found = [one.attrib[_XLINK][1:]] if one.attrib.get(_XLINK, "").startswith("#") else []
+    return found + [name for value in one.attrib.values() for name in _REFERENCE.findall(value)]
+
+
+def _rewrite(one: ElementTree.Element, ids: dict[str, str]) -> None:
+    """Its own ids, inks as variables, and no more digits than can be seen."""
+    name = one.attrib.pop("id", "")
+    if name in ids:
+        one.attrib["id"] = ids[name]
+    target = one.attrib.pop(_XLINK, "")
+    if target:
+        one.attrib["href"] = f"#{ids[target[1:]]}" if target.startswith("#") else target
+    for key, value in one.attrib.items():
+        if "url(#" in value:
+            one.attrib[key] = _REFERENCE.sub(lambda found: f"url(#{ids[found[1]]})", value)
+    for key in _PLACES:
+        if key in one.attrib:
+            one.attrib[key] = " ".join(_LONG.sub(r"\1", one.attrib[key]).split())
+    style = _FONT.sub("", one.attrib.pop("style", ""))  # the page says it once
+    # White text lies on a colour of the data: it is no paper.
+    if not (one.tag in ("text", "tspan") and "fill: #ffffff" in style):
+        style = _COLOUR.sub(lambda ink: INKS[ink.group()], style)
+    if style:
+        one.attrib["style"] = style
+    if (fill := one.attrib.get("fill")) in INKS:
+        one.attrib["fill"] = INKS[fill]
+    if one.text and not one.text.strip():
+        one.text = None
+    if one.tail and not one.tail.strip():
+        one.tail = None
+
+
+def _share(group: ElementTree.Element) -> None:
+    """Say once, in the group, how a thousand marks in it look."""
+    if len(group) < 3 or any(one.tag not in ("use", "path") for one in group):
+        return
+    for key in ("style", "clip-path"):
+        first = group[0].attrib.get(key)
+        if first is None or key in group.attrib or _OPACITY.search(first):
+            continue  # of a group opacity is another thing than of each mark
+        if any(one.attrib.get(key) != first for one in group):
+            continue
+        group.attrib[key] = first
+        for one in group:
+            del one.attrib[key]
+
+
+def _dots(pattern: ElementTree.Element) -> None:
+    """Dots of a hatch as points of a round pen: as curves they take 300 kB."""
+    for path in pattern.iter("path"):
+        parts = [one for one in path.attrib["d"].split("z") if one.strip()]
+        if not all("C" in one for one in parts):
+            continue
+        boxes = [_box(one) for one in parts]
+        radius = max(right - left for left, right, _, _ in boxes) / 2
+        if radius > DOT:  # rings, whose middle can be seen
+            continue
+        places = dict.fromkeys(
+            (round((left + right) / 2, 1), round((low + high) / 2, 1))
+            for left, right, low, high in boxes
+        )
+        path.attrib["d"] = "".join(f"M{x:g} {y:g}h0" for x, y in places)
+        pen = f"stroke-width: {2 * radius + 1:.2f}; stroke-linecap: round"
+        path.attrib["style"] = f"{path.attrib.get('style', '')}; {pen}"
+
+
+def _box(path: str) -> tuple[float, float, float, float]:
+    """Left, right, low, high."""
+    values = [float(one) for one in _NUMBER.findall(path)]
+    x, y = values[::2], values[1::2]
+    return min(x), max(x), min(y), max(y)

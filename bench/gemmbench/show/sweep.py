@@ -1,0 +1,178 @@
+"""The figure of rates over sizes."""
+
+import math
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullFormatter
+
+from gemmbench.analysis.rows import rows_of
+from gemmbench.analysis.speedup import rung
+from gemmbench.show.drawable import NAME, WIDE_RANGE, one_run, readable, within_reach
+from gemmbench.show.results import caption
+from gemmbench.show.style import (
+    GREY,
+    INTERVALS,
+    SMALL,
+    Look,
+    dress,
+    figure,
+    grid_of,
+    head,
+    kernel_looks,
+    legend_in,
+    rate_unit,
+)
+from gemmbench.show.text import digits, printable, times
+from gemmbench.show.ticks import rates, short
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FEW = 10
+"""A line of at most so many points has whiskers, a longer one a band."""
+
+MARKERS_A_LINE = 16
+FAR = {"linear": 3.0, "log": 100.0}
+"""A peak that is further above the best rate is named and not drawn: it would press the data flat.
+"""
+
+TICKS = 8
+
+
+def sweep(rows: "pd.DataFrame") -> "Figure":
+    """TFLOP/s over size, a line a kernel with its 95% interval, the dense peak dashed; a panel a
+    precision.
+
+    The size of a product that is no cube is the cube root of M·N·K, and such are marks without a
+    line. What is contended is left out,
+    here and in `ladder`: its time says nothing. `rows` are one run's, as
+    `analysis.speedup.ladder` or `pooled` return them. Raises GemmbenchError if no row has a rate.
+    """
+    shown = rows[rows["tflops"].gt(0) & rows["verdict"].ne("contended")]
+    one_run(shown, "rate")
+    within_reach(shown, "tflops")
+    precisions = list(dict.fromkeys(shown["precision"]))
+    rungs = {row.kernel: rung(row.kernel, row.tier) for row in rows_of(shown, ("kernel", "tier"))}
+    kernels = sorted(rungs, key=rungs.__getitem__)
+    readable(len(kernels) * len(precisions), "lines")
+    looks = kernel_looks(kernels)
+    names = [printable(name, NAME) for name in kernels]
+    down, across = grid_of(len(precisions))
+    width = 6.8 if across == 1 else 4.3 * across
+    height = 1.0 + (3.6 if down == 1 else 2.9) * down + legend_in(width, names)
+    longest = int(shown.groupby(["kernel", "precision"], sort=False).size().max())
+    cubes = bool((shown["m"].eq(shown["n"]) & shown["n"].eq(shown["k"])).all())
+    told = "bands: 95% intervals" if cubes and longest > FEW else INTERVALS
+    made = figure(width, height, caption=f"{caption(shown)} · {told}")
+    grid = made.subplots(down, across, squeeze=False).flatten()
+    wide = shown["tflops"].max() > WIDE_RANGE * shown["tflops"].min()
+    for axes, precision in zip(grid, precisions, strict=False):
+        part = shown[shown["precision"] == precision]
+        for name in kernels:
+            _line(axes, list(rows_of(part[part["kernel"] == name])), looks[name], joined=cubes)
+        _rates(axes, part, scale="log" if wide else "linear")
+        _sizes(axes, part)
+        size = "M = N = K" if cubes else "cube root of M·N·K"
+        dress(axes, x=size, y=rate_unit(precision), title=precision)
+    for axes in grid[len(precisions) :]:
+        axes.remove()
+    lines = [
+        Line2D([], [], linestyle=one.line if cubes else "", **one.mark(4)) for one in looks.values()
+    ]
+    head(made, f"Rate of {names[0]}" if len(names) == 1 else "Rate over size", lines, names)
+    return made
+
+
+def _line(axes: "Axes", rows: list[Any], one: Look, *, joined: bool) -> None:
+    """Cubes make a line. Other shapes of one size can differ in all else: a line from the one to
+    the other would say what nothing measured."""
+    if not rows:
+        return
+    rows.sort(key=_size)
+    sizes = [_size(row) for row in rows]
+    step = max(1, len(rows) // MARKERS_A_LINE) if joined else 1
+    first = (len(axes.lines) * step // 3) % step  # of lines that run together, not all on one place
+    values, low, high = (
+        np.array([getattr(row, name) for row in rows], dtype=float)
+        for name in ("tflops", "tflops_low", "tflops_high")
+    )
+    axes.plot(
+        *(sizes, values),
+        linestyle=one.line if joined else "",
+        linewidth=1.2,
+        markevery=(first, step),
+        **one.mark(4),
+    )
+    if joined and len(rows) > FEW:
+        axes.fill_between(sizes, low, high, color=one.colour, alpha=0.2, linewidth=0)
+    else:
+        ends = np.maximum(0, [values - low, high - values])
+        axes.errorbar(
+            *(sizes, values), yerr=ends, fmt="none", ecolor=one.colour, elinewidth=1.0, capsize=2.5
+        )
+
+
+def _size(row: Any) -> float:
+    return math.cbrt(row.batch * row.m * row.n * row.k)
+
+
+def _rates(axes: "Axes", rows: "pd.DataFrame", *, scale: str) -> None:
+    """The axis of rates, and on it the dense peak, with room for what is written there."""
+    columns = rows[["tflops", "tflops_low", "tflops_high"]].to_numpy(dtype=float)
+    bottom, top = float(np.nanmin(columns)), float(np.nanmax(columns))
+    known = rows[rows["peak_tflops"].gt(0)]
+    peak = math.nan if known.empty else float(known["peak_tflops"].iloc[0])
+    best = float(rows["tflops"].max())
+    near = peak <= FAR[scale] * best
+    above = max(top, peak) if near else top
+    axes.set_yscale(scale)
+    if scale == "log":
+        low, high = bottom / 1.4, above * (above / bottom) ** 0.14 * 1.15
+        axes.set_ylim(low, high)
+        rates(axes.yaxis, low, high)
+    else:
+        axes.set_ylim(0, 1.16 * above)
+    if math.isnan(peak):
+        return
+    said = f"dense peak {digits(peak)} ({known['peak_unit'].iloc[0]})"
+    where: Any = ("axes fraction", "data")
+    if near:
+        axes.axhline(peak, color=GREY, linestyle=(0, (5, 3)), linewidth=1.0)
+    else:
+        where, said = "axes fraction", f"↑ {said}: {times(peak / best)} the best"
+    axes.annotate(
+        said,
+        (0.01, peak if near else 0.995),
+        xycoords=where,
+        xytext=(0, 2 if near else 0),
+        textcoords="offset points",
+        va="bottom" if near else "top",
+        fontsize=SMALL,
+        color=GREY,
+    )
+
+
+def _sizes(axes: "Axes", rows: "pd.DataFrame") -> None:
+    """A logarithmic axis: ticks at the sizes where they are few, else at powers of two, as far
+    apart as they can be read."""
+    sizes = sorted({_size(row) for row in rows_of(rows, ("batch", "m", "n", "k"))})
+    low, high = sizes[0], sizes[-1]
+    room = max(1.1, (high / low) ** 0.04)
+    axes.set_xscale("log", base=2)
+    axes.set_xlim(low / room, high * room)
+    apart = (high / low) ** (0.95 / (TICKS - 1))
+    few = len(sizes) <= TICKS and all(b / a >= apart for a, b in pairwise(sizes))
+    powers = [2.0**power for power in range(math.ceil(math.log2(low)), 32) if 2**power <= high]
+    ticks: list[float] = []
+    for one in sizes if few or len(powers) < 2 else powers:
+        if not ticks or one / ticks[-1] >= apart:
+            ticks.append(one)
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}" if value >= 10 else short(value))
+    axes.xaxis.set_minor_locator(FixedLocator(sizes if len(sizes) <= 4 * TICKS else []))
+    axes.xaxis.set_minor_formatter(NullFormatter())
