@@ -324,4 +324,4 @@ def test_plots_of_what_is_asked_for(some: Path) -> None:
     ]
     done = call("plot", str(some), "--kind", "sweep", "--kernel", "torch")
     assert done.exit_code == 2
-    assert "are for waterfall and roofline" in done.stderr
+    assert "are for waterfall, roofline, heatmap and samples" in done.stderr
