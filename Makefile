@@ -6,10 +6,13 @@ DEVICE ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: bench test check docs report instructions evidence clean warn
+.PHONY: bench install test check docs report instructions evidence clean warn
 
 bench: warn $(VENV)/.ready
 	$(BIN)/gemmbench run --suite quick --roofs --device $(DEVICE)
+
+# The command alone, without what tests and documentation need: for CI, and to use it.
+install: $(VENV)/.installed
 
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
@@ -55,7 +58,10 @@ warn:
 	  fi; \
 	fi
 
-$(VENV)/.ready: pyproject.toml Makefile
+$(VENV)/.ready: DEV := ,dev
+$(VENV)/.installed: DEV :=
+
+$(VENV)/.ready $(VENV)/.installed: pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
 	@if $(GPU_TORCH); then \
 	  set -e; \
@@ -63,7 +69,7 @@ $(VENV)/.ready: pyproject.toml Makefile
 	  $(PYTHON) -m venv --system-site-packages $(VENV); \
 	  $(PYTHON) -c 'import pathlib, torch; print(pathlib.Path(torch.__file__).parents[1])' \
 	    > "$$(echo $(VENV)/lib/python3*/site-packages)/torch_of_parent.pth"; \
-	  $(BIN)/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*(d for d in p["dependencies"] + p["optional-dependencies"]["dev"] if not d.startswith("torch")), sep="\n")' \
+	  $(BIN)/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*(d for d in p["dependencies"] + p["optional-dependencies"].get("$(DEV)"[1:], []) if not d.startswith("torch")), sep="\n")' \
 	    > $(VENV)/requirements.txt; \
 	  $(BIN)/python -m pip install --quiet -r $(VENV)/requirements.txt; \
 	  $(BIN)/python -m pip install --quiet --no-deps -e .; \
@@ -72,6 +78,6 @@ $(VENV)/.ready: pyproject.toml Makefile
 	  $(PYTHON) -m venv $(VENV); \
 	  echo "Installing $(TORCH) and what gemmbench needs into $(VENV)"; \
 	  $(BIN)/python -m pip install --quiet "$(TORCH)"; \
-	  $(BIN)/python -m pip install --quiet -e '.[cpu,dev]'; \
+	  $(BIN)/python -m pip install --quiet -e '.[cpu$(DEV)]'; \
 	fi
 	@touch $@

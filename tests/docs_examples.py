@@ -2,7 +2,8 @@
 
 A `sh` or `python` block is run, in the order of its page, in one new folder a page that has a copy
 of `results/`. A block after "Save … as `NAME`:" is written to that file. A `text` block after a
-command is its output: every fixed word of it must be there. Other blocks must parse. An HTML
+command is its output: every fixed word of it must be there, and of a command that only reads the
+kept runs, its whole lines without a gap. Other blocks must parse. An HTML
 comment right before a block exempts it, with its reason: `not run` for commands, which must parse
 all the same, and `from another run` for an output.
 """
@@ -36,7 +37,7 @@ AMD EPYC Intel Xeon x86-64-v3 x86-64-v4 amx
 """
 VARIES = frozenset(_VARIES.split())
 """Words that another machine, or the same an hour later, says otherwise."""
-TOO_BUSY = ("no row has a time on both sides", "no row can fail")
+TOO_BUSY = ("no row has a time on both sides", "no row can fail", "not judged: ")
 """What `compare` says, with exit code 2, where neighbours took the cores from all that was run."""
 
 
@@ -83,7 +84,7 @@ def blocks(text: str) -> Iterator[Block]:
 def run_page(text: str, folder: Path) -> None:
     """Do all that a page says, in `folder`. Raises AssertionError that names the line."""
     shutil.copytree(ROOT / "results", folder / "results", ignore=lambda *_: ["local", "tuning"])
-    output = ""
+    output, kept = "", False
     for block in blocks(text):
         where = f"line {block.line}:\n{block.text}"
         if block.file:
@@ -92,9 +93,17 @@ def run_page(text: str, folder: Path) -> None:
             target.write_text(block.text)
         elif block.language in COMMANDS:
             output = "" if block.exempt else _run(block, folder, where)
+            kept = "results/" in block.text and "gemmbench run" not in block.text
         elif block.language == "text" and output and not block.exempt:
             missing = [word for word in fixed_words(block.text) if word not in output]
             assert not missing, f"{where}\n{missing} are not in\n{output}"
+            assert not kept or _lines(block.text) in _lines(output), f"{where}\nis not of\n{output}"
+
+
+def _lines(text: str) -> str:
+    """Less the rule below a table's head, which a page leaves out."""
+    lines = [line.rstrip() for line in text.strip().splitlines() if set(line) - set("─ ")]
+    return "\n".join(["", *lines, ""])
 
 
 def _run(block: Block, folder: Path, where: str) -> str:

@@ -1,4 +1,4 @@
-"""Error rates of `analysis.steps`, by simulation: `python tests/history_rates.py --series 400`.
+"""Error rates of `analysis.steps` and `.trend`: `python tests/history_rates.py --series 400`.
 
 Series of 100 runs with a standard deviation of 1%; the noise models are those of the rule's own
 table. "within" is the share of series with one step in the middle in which a confirmed step lies
@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from gemmbench.analysis.steps import NEAR, Step, steps
+from gemmbench.analysis.trend import trend
 from gemmbench.timing.statistics import Floats
 
 RUNS, SIGMA = 100, 0.01
@@ -87,6 +88,17 @@ def placed(name: str, step: float, count: int, *, delta: float) -> tuple[float, 
     return hits / count, held / known if known else math.nan
 
 
+def drifting(name: str, a_run: float, count: int, *, step: float = 0.0, n: int = RUNS) -> float:
+    """The share in which a drift is seen, of series that slow down by a fraction a run; with a step
+    half way."""
+    seen = 0
+    for seed in range(count):
+        times = series(name, seed, step=step, at=n // 2, n=n) * np.exp(a_run * np.arange(n))
+        found = steps(times.tolist(), delta=0.02)
+        seen += not math.isnan(trend(times.tolist(), found, delta=0.02))
+    return seen / count
+
+
 def delay(step: float, seed: int, *, before: int = RUNS) -> tuple[int, int]:
     """Runs after the step until it is suspected, and until it is confirmed."""
     times = series("iid", seed, step=step, at=before, n=before + 40)
@@ -116,6 +128,13 @@ def main() -> None:
                     f"  {name:9} {100 * step:.0f}%: within {100 * share:5.1f}%, "
                     f"interval {100 * holds:5.1f}%"
                 )
+    for name in NOISES:
+        none, step = drifting(name, 0, count), drifting(name, 0, count, step=0.05)
+        slow, fast = drifting(name, 0.0005, count), drifting(name, 0.001, count)
+        print(
+            f"{name:9} drift seen: {100 * none:.1f}% of none, {100 * step:.1f}% of a step of 5%, "
+            f"{100 * slow:.1f}% of 0.05% a run, {100 * fast:.1f}% of 0.1% a run"
+        )
     seen = [delay(0.03, seed) for seed in range(max(10, count // 8))]
     for what, runs in zip(("suspected", "confirmed"), zip(*seen, strict=True), strict=True):
         middle, most = np.percentile(runs, [50, 90])

@@ -87,7 +87,11 @@ def hard(
 
 def written(path: Path, records: Sequence[Record], *, device: Device = H100) -> Path:
     """A run of these records, with roofs if the device is a GPU."""
-    software = {"torch": "2.13.0+a.long.local.version.label", "driver": "580.1", "triton": "3.9.0"}
+    software = {
+        "torch": "2.13.0+a.long.local.version.label",
+        "nvidia_driver": "580.1",
+        "triton": "3.9.0",
+    }
     of_device = [
         roof("copy", 2900.0, "GB/s"),
         roof("matrix", 760.0, "TFLOP/s", precision="bf16"),

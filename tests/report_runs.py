@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from synthetic import H100, footer, header, launched, method, record, roof, turn, write
 
 from gemmbench.records.schema import Check, Record
@@ -114,3 +115,39 @@ def rich_run(path: Path, **of_header: Any) -> Path:
         **of_header,
     }
     return write(path, [header(DEVICE, **head), *lines, *records, *tail, footer(records)])
+
+
+def many(path: Path, *, sizes: int = 4, **of_each: Any) -> Path:
+    """An H100's run of five precisions and kernels on so many sizes, with roofs and telemetry."""
+    kernels = [("naive", "naive", 7.0), *((f"k{at}", "tiled", 300.0 + 30 * at) for at in range(4))]
+    records = [
+        timed(
+            *(kernel, rate),
+            size=256 * (size + 1),
+            precision=precision,
+            tier=tier,
+            base=tier == "naive",
+            tile=(128, 256, 64),
+            grid=(132,),
+            label=f"llama-3-8b layer {size}",
+            **of_each,
+        )
+        for size in range(sizes)
+        for precision in ("bf16", "fp16", "fp8_e4m3", "int8", "tf32")
+        for kernel, tier, rate in kernels
+    ]
+    roofs = [roof("copy", 3000.0, "GB/s"), roof("matrix", 760.0, "TFLOP/s", precision="bf16")]
+    roofs.append(roof("launch-graph", 1.5, "us"))
+    head = header(DEVICE, synthetic=True, method=method(launch="graph"))
+    return write(path, [head, *roofs, *records, footer(records)])
+
+
+def contended_run(path: Path) -> Path:
+    """A case of five repeats, the second and fourth contended, which take ten times as long."""
+    records = []
+    for repeat in range(5):
+        lost = repeat in (1, 3)
+        one = timed("tiled", 50.0 if lost else 500.0, repeat=repeat)
+        turns = tuple(replace(turn, disturbed=14) if lost else turn for turn in one.turns)
+        records.append(msgspec.structs.replace(one, turns=turns))
+    return write(path, [header(DEVICE, synthetic=True, method=method(repeats=5)), *records])

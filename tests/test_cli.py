@@ -109,6 +109,10 @@ BAD_KERNEL += " precisions=('fp32',), summary='', bind=print)\n"
         (("plot", "./none.jsonl", "--kind", "pie"), "unknown kind of plot 'pie'"),
         (("compare", "./none.jsonl", "./none.jsonl"), "none.jsonl"),
         (("list", "kernel"), "did you mean kernels"),
+        (("history", ""), "'PATTERN…': it is empty"),
+        (("compare", "./none.jsonl", ""), "'B': it is empty"),
+        (("show", "./none.jsonl", "--format", "csv", "--out", ""), "it is empty"),
+        (("run", "--out", "", "--device", "cpu"), "'--out': it is empty"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

@@ -13,8 +13,9 @@ from gemmbench.analysis.judge import adjusted
 from gemmbench.analysis.pool import pooled
 from gemmbench.analysis.rows import rows_of
 from gemmbench.analysis.speedup import ladder
+from gemmbench.analysis.summary import best
 from gemmbench.records.frame import load
-from gemmbench.show.results import results
+from gemmbench.show.results import results, summary
 from gemmbench.show.tables import to_text
 from gemmbench.show.text import digits
 from gemmbench.timing.welch import SHARED_WEIGHT, SHARING_ROWS, ratios_of_sides
@@ -106,8 +107,15 @@ def test_roofs_are_a_column_and_void_ones_are_told(tmp_path: Path) -> None:
     table = load(write(tmp_path / "run.jsonl", [header(H100), line]))
     (plain,) = results(ladder(table))
     assert "of roof" not in plain.columns
-    (known,) = results(ladder(table.assign(roof_tflops=1000.0, pct_roof=12.5)))
-    assert dict(zip(known.columns, known.rows[0], strict=True))["of roof"] == "12.5%"
+    roof = {"roof_tflops": 1000.0, "roof_tflops_low": 620.0, "roof_tflops_high": 1380.0}
+    rows = ladder(table.assign(**roof, pct_roof=12.5))
+    (known,) = results(rows)
+    (top,) = summary(best(rows))
+    for shown in (known, top):
+        assert dict(zip(shown.columns, shown.rows[0], strict=True))["of roof"] == "12.5%"
+        assert "measured to reach: bf16 ±38%;" in to_text(shown)
+    (bare,) = results(ladder(table.assign(roof_tflops=1000.0, pct_roof=12.5)))
+    assert "bf16 without an interval" in to_text(bare)
     (void,) = results(ladder(table.assign(roof_void=True)))
     assert "void: the measured roof of bf16" in to_text(void)
 

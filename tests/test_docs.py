@@ -3,7 +3,7 @@
 import re
 import subprocess
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import click
 import docs_examples as examples
@@ -109,15 +109,22 @@ def test_an_example_that_fails_is_told_with_its_line(text: str, fault: str, tmp_
         examples.run_page(text, tmp_path / "reader")
 
 
+def workflow() -> dict[Any, Any]:
+    found: dict[Any, Any] = yaml.safe_load(WORKFLOW.read_text())
+    return found
+
+
 def steps() -> dict[str, str]:
     """The steps of the workflow that run something."""
-    found = yaml.safe_load(WORKFLOW.read_text())["jobs"]["gemmbench"]["steps"]
+    found = workflow()["jobs"]["gemmbench"]["steps"]
     return {step["name"]: step["run"] for step in found if "run" in step}
 
 
 def test_the_workflow_is_one_and_its_commands_exist() -> None:
-    found = yaml.safe_load(WORKFLOW.read_text())
-    assert set(found) == {"name", True, "permissions", "env", "jobs"}  # YAML 1.1 reads on as true
+    found = workflow()
+    # YAML 1.1 reads on as true.
+    assert set(found) == {"name", True, "concurrency", "permissions", "env", "jobs"}
+    assert found["concurrency"]["cancel-in-progress"]
     (job,) = found["jobs"].values()
     machines = job["strategy"]["matrix"]["include"]
     assert [one["device"] for one in machines] == ["cuda:0", "cpu"]
@@ -131,6 +138,14 @@ def test_the_workflow_is_one_and_its_commands_exist() -> None:
         examples.check_command(command)
     order = ["doctor", "verify", "run", "compare", "compare", "report"]
     assert [one[0] for one in commands] == order
+    for step in job["steps"]:
+        if "checkout" in step.get("uses", ""):
+            assert step["with"]["persist-credentials"] is False
+        if "upload" in step.get("uses", "") or step["name"] == "Write the report":
+            assert "hashFiles('runs/**/*.jsonl') != ''" in step["if"]  # also where a step failed
+    filtered = found[True]["pull_request"]["paths"]
+    for name in ("KERNEL", "SUITE"):
+        assert any(found["env"][name].startswith(one.removesuffix("**")) for one in filtered)
 
 
 KERNEL = """
@@ -150,31 +165,103 @@ KERNEL = Kernel(name="mine", tier="library", backend="torch", precisions=("fp32"
 """
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_the_workflows_steps_run_and_its_gate_closes(tmp_path: Path) -> None:
-    """Head does the work four times. Beside a busy neighbour nothing can be judged: the gate then
-    says so, with exit code 2."""
-    for side, count in (("base", "1"), ("head", "4")):
-        (tmp_path / side / "kernels").mkdir(parents=True)
-        (tmp_path / side / "kernels" / "mine.py").write_text(KERNEL.replace("TIMES", count))
-    (tmp_path / "head" / "bench").mkdir()
-    (tmp_path / "head" / "bench" / "mine.toml").write_text('shapes = ["160x160x160"]')
-    of_file = yaml.safe_load(WORKFLOW.read_text())["env"]
-    changed = {"TURNS": "2", "PRESET": "quick", "DEVICE": "cpu"}
-    changed["GITHUB_STEP_SUMMARY"] = str(tmp_path / "summary.md")
+def pull_request(folder: Path, *, before: str, after: str) -> None:
+    """What `actions/checkout` leaves: `head`, a merge commit and its two parents. The base has
+    moved on since the pull request began, and `before` is empty where it has no kernel."""
+    origin = folder / "origin"
+
+    def git(*arguments: str) -> None:
+        named = ("-c", "user.name=a", "-c", "user.email=a@localhost", "-c", "commit.gpgsign=false")
+        subprocess.run(["git", *named, "-C", origin, *arguments], check=True, capture_output=True)
+
+    def commit(name: str, text: str) -> None:
+        (origin / name).parent.mkdir(parents=True, exist_ok=True)
+        (origin / name).write_text(text)
+        git("add", "-A")
+        git("commit", "-m", name)
+
+    origin.mkdir()
+    git("init", "-b", "main")
+    commit("bench/mine.toml", 'shapes = ["160x160x160"]')
+    git("checkout", "-b", "change")
+    commit("kernels/mine.py", after)
+    git("checkout", "main")
+    commit("moved.txt", "on")
+    if before:
+        commit("kernels/mine.py", before)
+        git("merge", "--no-ff", "-X", "theirs", "change")
+    else:
+        git("merge", "--no-ff", "change")
+    clone = ["git", "clone", "--depth", "2", origin.as_uri(), str(folder / "head")]
+    subprocess.run(clone, check=True, capture_output=True)
+
+
+def act(folder: Path, **changed: str) -> dict[str, tuple[int, str]]:
+    """How each step of the workflow ended but the installing one, and what it said."""
+    of_file = {name: str(value) for name, value in workflow()["env"].items()}
+    summary = {"GITHUB_STEP_SUMMARY": str(folder / "summary.md"), "DEVICE": "cpu"}
     ended = {}
     for name, script in steps().items():
         if "Install" not in name:
             done = subprocess.run(
                 ["bash", "-e", "-c", script],
-                cwd=tmp_path,
-                env={**examples.environment(), **of_file, **changed},
+                cwd=folder,
+                env={**examples.environment(), **of_file, **summary, **changed},
                 capture_output=True,
                 text=True,
                 timeout=240,
             )
             ended[name] = done.returncode, done.stdout + done.stderr
+    return ended
+
+
+def said_by_a_stand_in(folder: Path) -> tuple[dict[str, tuple[int, str]], list[str]]:
+    """How the steps ended where `gemmbench` only notes how it was called; and those notes."""
+    stand_in = folder / "bin" / "gemmbench"
+    stand_in.parent.mkdir(exist_ok=True)
+    stand_in.write_text(f'#!/bin/sh\necho "$@" >> {folder}/calls.txt\n')
+    stand_in.chmod(0o755)
+    path = f"{stand_in.parent}:{examples.environment()['PATH']}"
+    calls = folder / "calls.txt"
+    calls.write_text("")
+    return act(folder, PATH=path, TURNS="1"), calls.read_text().splitlines()
+
+
+def test_a_kernel_that_is_new_is_verified_and_not_gated(tmp_path: Path) -> None:
+    pull_request(tmp_path, before="", after="new")
+    ended, calls = said_by_a_stand_in(tmp_path)
+    assert all(code == 0 for code, _ in ended.values()), ended
+    assert [call.split()[0] for call in calls] == ["doctor", "verify", "run", "report"]
+    assert "./head/kernels/mine.py" in calls[2]
+    assert "No gate: kernels/mine.py is new" in ended["Is it slower?"][1]
+    assert "No gate: kernels/mine.py is new" in (tmp_path / "summary.md").read_text()
+
+
+def test_base_is_what_the_merge_is_into_and_nothing_old_is_left(tmp_path: Path) -> None:
+    pull_request(tmp_path, before="before", after="after")
+    for name in ("runs/base/old.jsonl", "report.html", "base/kernels/mine.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("of another pull request")
+    for _ in range(2):  # a runner of one's own keeps its folders
+        ended, calls = said_by_a_stand_in(tmp_path)
+        assert all(code == 0 for code, _ in ended.values()), ended
+        assert (tmp_path / "base" / "kernels" / "mine.py").read_text() == "before"
+        assert (tmp_path / "head" / "kernels" / "mine.py").read_text() == "after"
+        assert (tmp_path / "base" / "moved.txt").exists()
+        assert not (tmp_path / "runs").exists()
+        assert not (tmp_path / "report.html").exists()
+        names = ["doctor", "verify", "run", "run", "compare", "compare", "report"]
+        assert [call.split()[0] for call in calls] == names
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_workflows_steps_run_and_its_gate_closes(tmp_path: Path) -> None:
+    """Head does the work four times. Beside a busy neighbour nothing can be judged: the gate then
+    says so, with exit code 2."""
+    once, often = (KERNEL.replace("TIMES", count) for count in ("1", "4"))
+    pull_request(tmp_path, before=once, after=often)
+    ended = act(tmp_path, TURNS="2", PRESET="quick")
     code, told = ended.pop("Is it slower?")
     assert all(found == 0 for found, _ in ended.values()), ended
     assert code in (1, 2), told

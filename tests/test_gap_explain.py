@@ -16,6 +16,7 @@ from gemmbench.cli import app
 from gemmbench.records.schema import Line, Record
 from gemmbench.show.explained import sentences, table, to_json
 from gemmbench.show.tables import to_markdown, to_text
+from gemmbench.show.text import half_width
 from gemmkernels.device import Device
 from gemmkernels.errors import GemmbenchError, UnknownNameError
 
@@ -92,6 +93,18 @@ def test_the_table(some: Path) -> None:
     assert "padding and waves not known: the kernel does not say its tile" in notes
     assert "not explained: 1 wrong" in notes
     assert all(name in to_markdown(shown) for name in shown.columns)
+
+
+def test_how_wide_a_roof_is_beside_a_sheets_peak(tmp_path: Path) -> None:
+    probes = [roof("matrix", 750.0 + r, "TFLOP/s", precision="bf16", repeat=r) for r in range(3)]
+    (found,) = explain(run(tmp_path / "a.jsonl", case("torch", 640.0), *probes))
+    (width,) = [one for one in table(found).notes if one.startswith("of roof: ")]
+    (over,) = found.ceilings
+    low, high = over.roof_ends
+    assert 0 < low < over.roof_tflops < high
+    assert width == (
+        f"of roof: the roofs were measured to bf16 {half_width(over.roof_tflops, low, high)}"
+    )
 
 
 def test_what_refutes_the_model_is_said(tmp_path: Path) -> None:
@@ -322,6 +335,6 @@ def test_plots_of_what_is_asked_for(some: Path) -> None:
     assert done.stdout.split() == [
         str(some.with_name(f"run-waterfall.{k}")) for k in ("png", "svg")
     ]
-    done = call("plot", str(some), "--kind", "sweep", "--kernel", "torch")
+    done = call("plot", str(some), "--kind", "compare", "--kernel", "torch")
     assert done.exit_code == 2
-    assert "are for waterfall, roofline, heatmap and samples" in done.stderr
+    assert "are for ladder, sweep, waterfall, roofline, heatmap and samples" in done.stderr

@@ -19,8 +19,9 @@ from gemmbench.analysis.history import MOST_TOLD, history
 from gemmbench.analysis.series import History, Series
 from gemmbench.records.reader import RunFileWarning
 from gemmbench.records.schema import Record
-from gemmbench.show.history import frame, spark, tables, to_json
-from gemmbench.show.history_text import why_text
+from gemmbench.show.history import MOST_ROWS, spark, tables
+from gemmbench.show.history_columns import frame, to_json
+from gemmbench.show.history_text import caption, drift_text, why_text
 from gemmbench.show.tables import Table, to_markdown, to_text
 from gemmkernels.errors import GemmbenchError, UnknownNameError
 
@@ -95,15 +96,17 @@ def test_a_step_and_what_changed_with_it(tmp_path: Path) -> None:
     assert not any(point.differs for point in series.points if point.ran.run_id != "00000014")
     assert [(level.first, level.last) for level in series.levels] == [(0, 19), (20, 39)]
     assert series.why_unsure == ""
-    assert why_text(change) == "torch 2.12.0 → 2.13.0"
+    assert why_text(change, series) == "torch 2.12.0 → 2.13.0"
 
 
 def test_a_step_without_a_known_reason_says_so(tmp_path: Path) -> None:
     past(tmp_path, 40, speed=lambda index: 1.0 if index < 20 else 1.05)
-    (change,) = one(history(tmp_path)).changes
+    series = one(history(tmp_path))
+    (change,) = series.changes
     assert change.ratio > 1
     assert (change.differs, change.near) == ((), ())
-    assert why_text(change) == "nothing known"
+    assert drift_text(series) == ""
+    assert why_text(change, series) == "nothing known"
 
 
 def test_what_changed_a_run_later_is_told_as_near(tmp_path: Path) -> None:
@@ -113,10 +116,12 @@ def test_what_changed_a_run_later_is_told_as_near(tmp_path: Path) -> None:
         of=software(22, {"triton": "3.5.0"}, {"triton": "3.6.0"}),
         speed=lambda index: 1.0 if index < 20 else 1.05,
     )
-    (change,) = one(history(tmp_path)).changes
+    series = one(history(tmp_path))
+    (change,) = series.changes
     assert change.differs == ()
     assert [(near.runs, near.differs.after) for near in change.near] == [(2, "3.6.0")]
-    assert why_text(change) == "nothing known; runs near it: triton 3.5.0 → 3.6.0 (2 after)"
+    told = "nothing known; runs near it: triton 3.5.0 → 3.6.0 (2 after)"
+    assert why_text(change, series) == told
 
 
 def test_all_that_can_change_is_seen(tmp_path: Path) -> None:
@@ -350,7 +355,7 @@ def test_the_tables(tmp_path: Path) -> None:
         of=software(20, {"torch": "2.12.0"}, {"torch": "2.13.0"}),
         speed=lambda index: 1.0 if index < 20 else 1.1,
     )
-    points, changes = tables(history(tmp_path / "long"))
+    changes, points = tables(history(tmp_path / "long"))
     assert len(points.rows) == 40
     assert "▲ +10." in to_text(points)
     assert "torch 2.12.0 → 2.13.0" in to_text(points)
@@ -358,6 +363,79 @@ def test_the_tables(tmp_path: Path) -> None:
     assert "| confirmed | torch 2.12.0 → 2.13.0 |" in to_markdown(changes)
     (only,) = tables(history(tmp_path / "long", delta=0.5))
     assert len(only.rows) == 40
+
+
+def test_which_software_measured_is_told_also_where_it_changed(tmp_path: Path) -> None:
+    def of(index: int) -> dict[str, Any]:
+        triton = ("3.5", "3.6", "3.5")[index // 10]
+        known = {"torch": "2.13.0", "nvidia_driver": "580.1" if index < 15 else "590"}
+        return {"software": {**known, "triton": triton, "numpy": "2.4"}}
+
+    found = history(past(tmp_path, 30, of=of))
+    told = "nvidia_driver 580.1 → 590 · triton 3.5 → … → 3.5"
+    assert caption(found.series) == (
+        f"NVIDIA H100 80GB HBM3 · torch 2.13.0 · {told} · preset sustained · data normal · "
+        "cache rotated · launch loop · synthetic: never measured"
+    )
+    (table,) = tables(found)
+    assert table.title.endswith(caption(found.series))
+
+
+def drifting(folder: Path, runs: int = 100, *, a_run: float = -0.001) -> History:
+    return history(past(folder, runs, speed=lambda index: math.exp(a_run * index)))
+
+
+def test_a_slow_drift_is_told_beside_the_steps_that_it_makes(tmp_path: Path) -> None:
+    found = drifting(tmp_path)
+    series = one(found)
+    assert len(series.changes) >= 2
+    assert series.drift_pct == pytest.approx(-0.1, abs=0.02)
+    told = f"drifts by about {series.drift_pct:.2g}% a run within its levels"
+    assert drift_text(series) == f"{told}: the changes may be one slow one"
+    changes, points = tables(found)
+    assert drift_text(series) in points.notes
+    assert all(row[-1] == "nothing known; the series drifts" for row in changes.rows)
+    assert json.loads(to_json(found))["series"][0]["drift_pct"] == series.drift_pct
+    assert frame(found)["drift_pct"].unique().tolist() == [series.drift_pct]
+
+
+def test_a_drift_against_the_steps_does_not_explain_them(tmp_path: Path) -> None:
+    found = history(
+        past(tmp_path, 100, speed=lambda index: 1.2 ** (index >= 50) * math.exp(-0.0006 * index))
+    )
+    series = one(found)
+    assert drift_text(series).endswith("% a run within its levels")
+    assert [why_text(change, series) for change in series.changes] == ["nothing known"]
+
+
+def test_of_several_series_those_that_drift_are_marked(tmp_path: Path) -> None:
+    def records(index: int, time_us: float) -> list[Record]:
+        slower = math.exp(0.001 * index)
+        return [
+            record("steady", took=turns(time_us, seed=index)),
+            record("slow", took=turns(time_us * slower, seed=index)),
+        ]
+
+    _, overview = tables(history(past(tmp_path, 100, records=records)))
+    last = {row[0]: row[-1] for row in overview.rows}
+    assert "drifts" in last["slow"]
+    assert last["steady"] == ""
+    assert "1 of 2 series drifts: changes of one may be one slow one" in overview.notes
+
+
+def test_a_long_series_shows_its_changes_and_its_last_runs(tmp_path: Path) -> None:
+    folder = past(tmp_path, MOST_ROWS + 1, speed=lambda index: 1.0 if index < 20 else 1.1)
+    found = history(folder)
+    changes, points = tables(found)
+    assert changes.title.startswith("Changes")
+    assert len(points.rows) == MOST_ROWS
+    assert points.rows[-1][1] == one(found).points[-1].ran.run_id
+    assert "1 earlier run not shown: --format csv has all" in points.notes
+    assert len(frame(found)) == MOST_ROWS + 1
+
+
+def test_one_is_told_as_one(tmp_path: Path) -> None:
+    assert one(history(past(tmp_path, 1))).why_unsure.startswith("1 run that counts: nothing")
 
 
 def test_csv_has_a_row_a_point(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +20,7 @@ from test_history import past, software
 from gemmbench.analysis.history import history
 from gemmbench.records.schema import Record
 from gemmbench.show.history_figure import PANELS, draw, picture
+from gemmbench.show.history_marks import FASTER, SLOWER
 from gemmkernels.errors import GemmbenchError
 
 
@@ -91,6 +94,48 @@ def test_what_is_in_the_axes(tmp_path: Path) -> None:
     assert high > max(point.tflops_high for point in series.counted)
     assert axes.get_ylabel() == "TFLOP/s"
     assert "synthetic: never measured" in made._supxlabel.get_text()  # type: ignore[attr-defined]
+
+
+def legend(made: Figure) -> dict[str, tuple[str, str]]:
+    """The colour and the line of each name."""
+    (found,) = made.legends
+    names = [text.get_text() for text in found.get_texts()]
+    lines = found.get_lines()
+    return {
+        name: (str(line.get_color()), str(line.get_linestyle()))
+        for name, line in zip(names, lines, strict=True)
+    }
+
+
+def test_the_legend_has_the_changes_that_there_are(tmp_path: Path) -> None:
+    def speed(index: int) -> float:
+        return 1.0 + 0.2 * (index >= 20) - 0.1 * (index >= 77)
+
+    both = picture(history(past(tmp_path, 80, speed=speed)))
+    told = {name: look for name, look in legend(both).items() if name.startswith("change")}
+    assert told == {
+        "change, confirmed: faster": (FASTER, "-"),
+        "change, suspected: slower": (SLOWER, ":"),
+    }
+    drawn = {
+        (str(line.get_color()), str(line.get_linestyle()))
+        for line in both.axes[0].lines
+        if line.get_color() in (FASTER, SLOWER)
+    }
+    assert drawn == set(told.values())
+
+
+def test_a_drift_is_in_the_title_and_versions_below(tmp_path: Path) -> None:
+    folder = past(
+        tmp_path,
+        100,
+        of=software(50, {"torch": "2.12.0"}, {"torch": "2.13.0"}),
+        speed=lambda index: math.exp(-0.001 * index),
+    )
+    made = picture(history(folder))
+    title = made.axes[0].get_title(loc="left")
+    assert re.search(r"drifts by about -0\.\d+% a run within its levels: the changes", title)
+    assert "torch 2.12.0 → 2.13.0" in made._supxlabel.get_text()  # type: ignore[attr-defined]
 
 
 def test_noise_does_not_fill_a_panel(tmp_path: Path) -> None:

@@ -1,10 +1,10 @@
-"""Durations and percentages as users write them."""
+"""Durations and percentages as users write them, counts as they read them."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemmbench.quantities import parse_duration, parse_percent
+from gemmbench.quantities import counted, parse_duration, parse_percent
 from gemmbench.show.progress import span
 from gemmkernels.errors import GemmbenchError
 from gemmkernels.problem import parse_shape
@@ -57,3 +57,9 @@ def test_any_text_is_a_shape_or_a_clear_error(text: str) -> None:
 )
 def test_spans_are_written_as_people_say_them(seconds: float, text: str) -> None:
     assert span(seconds) == text
+
+
+def test_counts_are_written_as_people_say_them() -> None:
+    assert [counted(number, "run") for number in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]
+    assert counted(1, "case is not shown", "cases are not shown") == "1 case is not shown"
+    assert counted(1200, "case is not shown", "cases are not shown") == "1,200 cases are not shown"

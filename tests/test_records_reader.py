@@ -198,6 +198,8 @@ def test_read_many_takes_files_patterns_folders_and_lists(tmp_path: Path) -> Non
     for nothing in (tmp_path / "deep" / "none", str(tmp_path / "x*"), str(tmp_path / "n[o]t*x")):
         with pytest.raises(GemmbenchError):
             read_many(nothing)
+    with pytest.raises(GemmbenchError, match="'' names no run"):  # it is not the current folder
+        read_many(["", tmp_path])
     with pytest.raises(GemmbenchError, match="no run file was named"):
         read_many([])
     (tmp_path / "empty").mkdir()

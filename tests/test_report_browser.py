@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from browser import browser, visit
-from report_runs import HOSTILE, REASON, rich_run, timed
+from report_runs import DEVICE, HOSTILE, REASON, contended_run, rich_run, timed
 from synthetic import MI300X, header, ladder_run, write
 
 from gemmbench.analysis.overview import Overview, overview
 from gemmbench.analysis.rows import rows_of
+from gemmbench.show.report import drawn
 from gemmbench.show.report import page as report_page
 from gemmbench.show.report.cases import cases_data
+from gemmbench.show.results import is_base
 from gemmbench.show.text import digits, duration, half_width, percent, times
 
 if TYPE_CHECKING:
@@ -37,13 +39,16 @@ class Written:
 
 
 def written(folder: Path, *runs: Path) -> Written:
+    """Without the pictures of the runs, which take most of a page's time and are tested apart."""
     found = overview(runs)
     path = folder / "report.html"
-    report_page.save(report_page.report(found), path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawn, "pictured", lambda _: ())
+        report_page.save(report_page.report(found), path)
     return Written(path, found, [row for one in found.runs for row in rows_of(one.rows)])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def rich(tmp_path_factory: pytest.TempPathFactory) -> Written:
     """An H100's run with all that a detail can show, and a smaller one beside it."""
     folder = tmp_path_factory.mktemp("rich")
@@ -53,7 +58,25 @@ def rich(tmp_path_factory: pytest.TempPathFactory) -> Written:
     return written(folder, rich_run(folder / "h100.jsonl"), other)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """Sparse and dense rates, integers, several bases, and contended repeats."""
+    folder = tmp_path_factory.mktemp("mixed")
+    given = (("bf16_sparse", 900.0), ("bf16", 600.0), ("int8", 1200.0), ("bf16_sparse", 1000.0))
+    lines = [
+        timed(
+            f"k{at}", rate, precision=name, size=4096 + 64 * at, warnings=("it stalls",) * (at == 1)
+        )
+        for at, (name, rate) in enumerate(given)
+    ]
+    lines += [timed("naive", 7.0, base=True, tier="naive", precision=n) for n in ("fp32", "bf16")]
+    lines += [timed("torch", 300.0, precision=name) for name in ("fp32", "bf16", "fp16")]
+    head = header(DEVICE, run_id="mixed", synthetic=True)
+    path = write(folder / "mixed.jsonl", [head, *lines])
+    return written(folder, path, contended_run(folder / "beside.jsonl"))
+
+
+@pytest.fixture(scope="session")
 def long(tmp_path_factory: pytest.TempPathFactory) -> Written:
     """More cases than two windows of the table hold."""
     folder = tmp_path_factory.mktemp("long")
@@ -153,13 +176,79 @@ def test_figures_are_written_as_everywhere_else(browser: "Browser", rich: Writte
         assert column(page, "width") == [
             half_width(row.time_us, row.time_us_low, row.time_us_high) for row in rich.rows
         ]
-        assert column(page, "rate") == [digits(row.tflops) for row in rich.rows]
+        assert column(page, "rate") == [
+            f"{rate}\u00a0TFLOP/s" if (rate := digits(row.tflops)) else "" for row in rich.rows
+        ]
         assert column(page, "peak") == [percent(row.pct_peak) for row in rich.rows]
         assert column(page, "roof") == [percent(row.pct_roof) for row in rich.rows]
-        assert column(page, "speedup") == [
-            "base" if row.kernel == row.base_kernel else times(row.speedup) for row in rich.rows
+        assert [one.partition("\n")[0] for one in column(page, "speedup")] == [
+            "base" if is_base(row) else times(row.speedup) for row in rich.rows
         ]
         assert column(page, "run") == ["1" if row.run_id == "h100" else "2" for row in rich.rows]
+
+
+def test_sparse_rates_say_so_and_come_after_the_dense_ones(
+    browser: "Browser", mixed: Written
+) -> None:
+    with visit(browser, mixed.path) as page:
+        for name in ("rate", "peak"):
+            for down in (False, True):
+                page.locator(f'th[data-column="{name}"] button').click()
+                shown = [one.split("\u00a0") for one in column(page, name) if one]
+                words = ["sparse" in one[-1] for one in shown]
+                assert words == sorted(words), (name, down)
+                assert sum(words) == 2
+                for wanted in (False, True):
+                    some = [one for one, word in zip(shown, words, strict=True) if word == wanted]
+                    found = [float(one[0].strip("%").replace(",", "")) for one in some]
+                    assert found == sorted(found, reverse=down), (name, down)
+            page.locator(f'th[data-column="{name}"] button').click()
+        units = {one.split("\u00a0")[1] for one in column(page, "rate")}
+        assert units == {"TFLOP/s", "TOP/s", "sparse TFLOP/s"}
+
+
+def test_a_speedup_over_another_base_names_it(browser: "Browser", mixed: Written) -> None:
+    with visit(browser, mixed.path) as page:
+        page.get_by_role("searchbox").fill("torch")
+        said = dict(zip(column(page, "precision"), column(page, "speedup"), strict=True))
+        assert "over naive in fp32" in said.pop("fp16")
+        assert all("over" not in one for one in said.values())
+        assert "Speedups are over naive, but" in page.locator("#cases-over").inner_text()
+
+
+def test_what_has_warnings_is_marked_in_words_and_in_a_sign(
+    browser: "Browser", mixed: Written
+) -> None:
+    with visit(browser, mixed.path) as page:
+        marked = page.locator("#cases-table").get_by_role("img", name="has warnings")
+        assert marked.count() == 1
+        assert marked.inner_text() == "⚠"
+        assert marked.evaluate("(one) => one.closest('tr').querySelector('th').innerText") == "k1"
+
+
+def test_the_table_can_be_scrolled_by_keys(browser: "Browser", rich: Written) -> None:
+    with visit(browser, rich.path) as page:
+        scroller = page.get_by_role("region", name="All cases", exact=True).last
+        assert scroller.get_attribute("tabindex") == "0"
+
+
+def test_contended_repeats_are_hollow_and_out_of_the_range(
+    browser: "Browser", mixed: Written
+) -> None:
+    number = len(mixed.rows)
+    with visit(browser, mixed.path, f"#case-{number}") as page:
+        samples, turns = page.locator("#case-detail .case-figure").all()[:2]
+        assert samples.locator("text", has_text="→").count() == 2
+        assert samples.locator(".case-quartiles").count() == 3
+        assert samples.locator("svg .case-soft", has_text="repeat").count() == 2
+        assert "contended repeats: not counted" in samples.inner_text()
+        every = turns.locator("svg circle")
+        shares = turns.locator("svg circle.case-hollow").count() / every.count()
+        assert shares == pytest.approx(0.4, abs=0.05)
+        assert "not counted" in turns.inner_text()
+        said = page.locator("#case-detail").inner_text()
+        assert "without 2 contended repeats" in said
+        assert "3 of 5 repeats count" in said
 
 
 # Filters.

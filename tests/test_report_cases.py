@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -12,15 +13,29 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_runs import DEVICE, HOSTILE, REASON, rich_run, timed, watched
+from report_runs import (
+    COMPILED,
+    DEVICE,
+    HOSTILE,
+    REASON,
+    contended_run,
+    many,
+    rich_run,
+    timed,
+    watched,
+)
 from synthetic import CPU, header, ladder_run, method, record, turn, write
 
 from gemmbench.analysis.distribution import BINS, REPEATS, TURNS, course, distribution
 from gemmbench.analysis.overview import Overview, overview
+from gemmbench.analysis.pool import counting
 from gemmbench.analysis.rows import rows_of
 from gemmbench.cli.measuring import run as run_command
-from gemmbench.show.report.case_schema import CasesData, Detail
+from gemmbench.show.report.case_drawn import LEVELS, levels_of
+from gemmbench.show.report.case_schema import CasesData, Cells, Detail
 from gemmbench.show.report.cases import cases_data, cases_json
+from gemmbench.show.text import digits
+from gemmbench.show.waterfall import step_text
 from gemmbench.timing.turn import Turn
 
 
@@ -44,10 +59,10 @@ def detail(data: CasesData, kernel: str) -> Detail:
 
 
 def facts(data: CasesData, one: Detail) -> dict[str, str]:
-    texts = [[data.strings[place] for place in places] for _, places in one.facts]
-    return {
-        what: value for some in texts for what, value in zip(some[::2], some[1::2], strict=True)
-    }
+    heads = [data.strings[what] for _, some in data.forms[one.form] for what in some]
+    values = [(value,) if isinstance(value, int) else value for value in one.facts]
+    texts = (" ".join(data.strings[place] for place in some) for some in values)
+    return dict(zip(heads, texts, strict=True))
 
 
 def said(data: CasesData, kernel: str) -> dict[str, str]:
@@ -114,18 +129,51 @@ def test_names_are_escaped_and_cut(tmp_path: Path) -> None:
     assert not set("<>&\x1b\u202e\u2028") & set(cases_json(overview(path)))
 
 
-def test_a_case_takes_under_2_kb(tmp_path: Path) -> None:
-    """As many turns as a run takes at most, in five repeats, with telemetry."""
+def test_a_case_of_a_rich_run_takes_little_room(tmp_path: Path) -> None:
+    """Many turns with telemetry, roofs, gaps, labels, warnings, and what was compiled."""
+    stalls = ("3.1% of the samples took over twice the median: it stalls now and then",)
+    path = many(tmp_path / "run.jsonl", rounds=60, warnings=stalls, compiled=(COMPILED,))
+    found = overview(path)
+    assert all(seen.gap for one in found.runs for seen in one.cases)
+    assert len(cases_json(found)) / len(found.runs[0].cases) < 1200
+
+
+def test_a_case_of_several_repeats_takes_under_2_kb(tmp_path: Path) -> None:
     records = [
         timed(f"kernel-{index}", 300.0 + index, repeat=repeat, rounds=80, samples=2)
         for repeat in range(5)
         for index in range(40)
     ]
     path = write(tmp_path / "run.jsonl", [header(DEVICE, synthetic=True), *records])
-    text = cases_json(overview(path))
-    assert len(text) / 40 < 2500
+    assert len(cases_json(overview(path))) / 40 < 2000
     plain = ladder_run(tmp_path / "plain.jsonl", sizes=range(256, 456, 8), synthetic=True)
-    assert len(cases_json(overview(plain))) / (25 * 2 * 4) < 1000
+    assert len(cases_json(overview(plain))) / (25 * 2 * 4) < 900
+
+
+def by_kernel(data: CasesData) -> dict[str, Cells]:
+    return {data.strings[one.kernel]: one for one in data.rows}
+
+
+def test_an_impossible_figure_wears_no_good_tone(data: CasesData) -> None:
+    tones = {name: data.strings[one.tone] for name, one in by_kernel(data).items()}
+    assert tones["too-fast"] == tones["broken"] == tones["inexact"] == "bad"
+    assert tones["cut"] == tones["beside"] == "warn"
+    assert (tones["older"], tones["naive"]) == ("", "good")
+
+
+def test_a_speedup_says_what_it_is_over(tmp_path: Path) -> None:
+    """The base runs in bf16 and fp32, but not in fp16; the common one is said once."""
+    records = [
+        timed("naive", 7.0, base=True, tier="naive", precision=name) for name in ("fp32", "bf16")
+    ]
+    records += [timed("torch", 300.0, precision=name) for name in ("fp32", "bf16", "fp16")]
+    path = write(tmp_path / "run.jsonl", [header(DEVICE, synthetic=True), *records])
+    found = cases_data(overview(path))
+    assert found.speedups_over.startswith("Speedups are over naive, but where a cell names another")
+    own = [found.strings[one.over] for one in found.rows if found.strings[one.precision] != "fp16"]
+    assert set(own) == {""}
+    (fp16,) = [one for one in found.rows if found.strings[one.precision] == "fp16"]
+    assert found.strings[fp16.over] == "naive in fp32"
 
 
 # The distribution.
@@ -151,7 +199,7 @@ def test_spreads_are_the_quartiles_of_the_clean_samples() -> None:
     found = distribution([record(took=took, repeat=4)])
     assert found is not None
     (spread,) = found.spreads
-    assert (spread.repeat, spread.n, spread.quartiles_us) == (4, 5, (2.0, 3.0, 4.0))
+    assert (spread.repeat, spread.counts, spread.quartiles_us) == (4, True, (2.0, 3.0, 4.0))
     assert (found.low_us, found.high_us, sum(found.clean)) == (1.0, 5.0, 5)
     assert (found.above, found.lost, sum(found.disturbed)) == (1, 1, 0)
 
@@ -224,6 +272,62 @@ def test_turns_tell_what_was_seen_and_which_count() -> None:
     np.testing.assert_array_equal(found.power_w, (math.nan, 300.0, math.nan))
 
 
+@pytest.fixture(scope="module")
+def beside(tmp_path_factory: pytest.TempPathFactory) -> Overview:
+    return overview(contended_run(tmp_path_factory.mktemp("beside") / "run.jsonl"))
+
+
+def test_contended_repeats_do_not_count_as_in_the_table(beside: Overview) -> None:
+    (row,), (seen,) = rows_of(beside.runs[0].rows), beside.runs[0].cases
+    assert (row.n_repeats, row.of_repeats) == (3, 5)
+    assert seen.counts == (True, False, True, False, True)
+    found, turns = distribution(seen.records, seen.counts), course(seen.records, seen.counts)
+    assert found is not None
+    assert turns is not None
+    assert found.high_us < 1.5 * row.time_us
+    fine = [one for one, counts in zip(seen.records, seen.counts, strict=True) if counts]
+    kept = sum(len(turn.samples_ns or ()) for one in fine for turn in one.turns)
+    assert sum(found.clean) + sum(found.disturbed) + found.below + found.above == kept
+    assert [one.counts for one in found.spreads] == list(seen.counts)
+    assert found.spreads[1].quartiles_us[0] > 5 * row.time_us
+    places = dict(zip(turns.repeat, turns.counts, strict=True))
+    assert places == {0: True, 1: False, 2: True, 3: False, 4: True}
+
+
+def test_contended_repeats_are_out_of_the_range_and_of_the_counts(beside: Overview) -> None:
+    (one,) = cases_data(beside).details
+    assert one.samples is not None
+    assert one.turns is not None
+    assert one.turns.time is not None
+    assert one.turns.time.high < 1.5 * (one.time[0] or 0)
+    assert {one.turns.time.at[place] for place in one.turns.hollow} == {LEVELS[-1]}
+    assert len(one.turns.seams) == 4
+    assert [spread[1] for spread in one.samples.spreads] == [True, False, True, False, True]
+    told = facts(cases_data(beside), one)["samples"]
+    assert told == "540 in 36 turns, 9 of them disturbed, without 2 contended repeats"
+
+
+def test_where_all_are_contended_all_are_shown() -> None:
+    assert counting(["contended", "noisy", None]) == (False, True, True)
+    assert counting(["contended", "contended"]) == (True, True)
+    assert counting([]) == ()
+
+
+@given(st.lists(st.floats(1e-3, 1e6) | st.just(math.nan), min_size=1, max_size=40))
+def test_turns_are_drawn_where_they_lie(values: list[float]) -> None:
+    found = levels_of(values, values)
+    known = [one for one in values if not math.isnan(one)]
+    if found is None:
+        assert not known
+        return
+    step = (found.high - found.low) / (len(LEVELS) - 1)
+    for value, mark in zip(values, found.at, strict=True):
+        assert (mark == ".") == math.isnan(value)
+        if mark != ".":
+            at = found.low + step * LEVELS.index(mark)
+            assert at == pytest.approx(value, abs=0.51 * step + 2e-5 * max(known))
+
+
 # The detail.
 
 
@@ -233,15 +337,15 @@ def test_the_steps_of_a_gap_are_its_factors(seen: Overview, data: CasesData) -> 
         assert (one.gap is None) == (shown.gap is None)
         if one.gap is None or shown.gap is None:
             continue
-        rates = shown.gap.rates
-        assert len(rates) == 1 + len(one.gap.factors)
+        steps = shown.gap
         assert one.gap.causes.top is not None
-        assert rates[0] == pytest.approx(one.gap.causes.top.tflops, rel=1e-3)
-        assert rates[-1] == pytest.approx(one.gap.case.tflops, rel=1e-3)
-        for factor, loss in zip(one.gap.factors, shown.gap.losses, strict=True):
-            value = one.gap.factor(factor.cause)
-            assert (loss is None) == math.isnan(value)
-            assert loss is None or loss == pytest.approx(100 * (1 - value), rel=6e-3, abs=1e-9)
+        assert steps.peak == pytest.approx(one.gap.causes.top.tflops, rel=1e-3)
+        assert None not in (steps.peak, *steps.factors)
+        rate = (steps.peak or 0) * math.prod(value or 0 for value in steps.factors)
+        assert rate == pytest.approx(one.gap.case.tflops, rel=1e-3)
+        told = [data.strings[place] for place in steps.said]
+        assert told[1:-1] == [step_text(one.gap, factor) for factor in one.gap.factors]
+        assert told[-1] == digits(one.gap.case.tflops)
         checked += 1
     assert checked >= 6
 
@@ -256,7 +360,7 @@ def test_facts_of_what_ran(data: CasesData) -> None:
     assert found["configuration"].startswith("BLOCK_M=128, ")
     assert found["label"] == "llama-3-8b gate_up"
     assert found["largest error"] == "0.310 of the bound (above 1 is wrong)"
-    assert found["exact check by"] == "Freivalds' algorithm"
+    assert found["exact check by"] == "Freivalds' check"
     assert found["clock limited by"].startswith("power limit for ")
     assert found["samples"] == "540 in 36 turns, 9 of them disturbed"
     assert found["repeats"].startswith("3, standard deviation between them 0.")
@@ -324,14 +428,24 @@ def test_several_runs_one_after_the_other(tmp_path: Path) -> None:
     assert found.runs[1].boost_mhz is None
 
 
-def test_sparse_rates_are_in_the_same_columns(tmp_path: Path) -> None:
-    path = write(
-        tmp_path / "run.jsonl",
-        [header(DEVICE, synthetic=True), timed("sparse", 900.0, precision="bf16_sparse")],
-    )
+def test_a_rate_says_its_unit_and_whether_it_is_sparse(tmp_path: Path) -> None:
+    given = ("bf16_sparse", "bf16", "int8")
+    records = [timed("one", 900.0, precision=name) for name in given]
+    path = write(tmp_path / "run.jsonl", [header(DEVICE, synthetic=True), *records])
     found = cases_data(overview(path))
-    assert found.rows[0].rate == pytest.approx(900, rel=0.01)
-    assert found.rows[0].peak == pytest.approx(100 * 900 / 1978.9, rel=0.01)
+    rows = {found.strings[one.precision]: one for one in found.rows}
+    sparse = rows["bf16_sparse"]
+    assert sparse.rate == pytest.approx(900, rel=0.01)
+    assert sparse.peak == pytest.approx(100 * 900 / 1978.9, rel=0.01)
+    assert [rows[name].sparse for name in given] == [True, False, False]
+    units = [found.strings[rows[name].unit] for name in given]
+    assert units == ["sparse TFLOP/s", "TFLOP/s", "TOP/s"]
+
+
+def test_a_sparse_rate_has_its_interval(tmp_path: Path) -> None:
+    told = lines(tmp_path, timed("sparse", 900.0, precision="bf16_sparse"))["rate"]
+    low, high = map(float, re.findall(r"([0-9.]+) TFLOP/s", told)[1:])
+    assert 890 < low < 900 < high < 910
 
 
 def test_damaged_records_make_a_page(tmp_path: Path) -> None:

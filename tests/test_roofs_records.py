@@ -89,6 +89,19 @@ def test_other_places_lend_no_roof(tmp_path: Path) -> None:
     assert math.isnan(frame([bare, *others])["roof_tflops"].iloc[0])
 
 
+def test_the_interval_of_a_roof_stands_beside_it(tmp_path: Path) -> None:
+    spread = [
+        syn.roof("vector", 0.2 + r / 50, "TFLOP/s", precision="fp32", repeat=r) for r in range(3)
+    ]
+    own = run(tmp_path, at(0.1), at(0.1, precision="int8"), *spread)
+    fp32, int8 = (row for _, row in frame([own]).iterrows())
+    known = roofs_of([own]).tflops("fp32") or none()
+    ends = fp32["roof_tflops_low"], fp32["roof_tflops"], fp32["roof_tflops_high"]
+    assert ends == (known.low, known.value, known.high)
+    assert ends[0] < ends[1] < ends[2]
+    assert math.isnan(int8["roof_tflops_low"])
+
+
 def test_precisions_share_the_roof_of_their_arithmetic(tmp_path: Path) -> None:
     names = ("fp8_e4m3", "fp8_e4m3_rowwise", "bf16", "bf16x3", "bf16_sparse", "mxfp8")
     lines = [at(100.0, precision=name) for name in names]

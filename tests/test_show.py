@@ -56,7 +56,7 @@ def test_a_run_as_a_table(tmp_path: Path) -> None:
     assert fast["±"].startswith("±0.0")
     assert cells(table, "bad")["verdict"] == "wrong: element (3, 4)"
     assert cells(table, "bad")["time"] == ""
-    assert "1 unsupported cases are not shown" in table.notes
+    assert "1 unsupported case is not shown" in table.notes
     assert "speedup over base, paired within each round" in table.notes
 
 

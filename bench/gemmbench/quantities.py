@@ -1,4 +1,4 @@
-"""Durations, percentages and amounts as users write them."""
+"""Durations, percentages and amounts as users write them, and counts as they read them."""
 
 import math
 import re
@@ -57,3 +57,8 @@ def parse_share(option: str, text: str | None) -> float | None:
             f"{option} {text[:40]!r} is no share above 0 and at most 1: write 0.4 or 40%"
         )
     return share
+
+
+def counted(number: int, one: str, more: str = "") -> str:
+    """1 run, 2 runs: a count and its words; those for many have an s where they are not given."""
+    return f"{number:,} {one if number == 1 else more or one + 's'}"

@@ -3,7 +3,9 @@
 import filecmp
 import math
 import os
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, get_args
 
@@ -29,6 +31,9 @@ DELTA_APART = 0.05
 changed, and by more now and then."""
 
 ANCHOR_P = 0.01
+_NEVER = frozenset(("not measured", "unsupported"))
+"""What becomes of a case that a side was not to time."""
+
 _UNKNOWN = Estimate(math.nan, math.nan, math.nan, 0)
 
 
@@ -86,6 +91,7 @@ def compare(
     )
     del frame_a, frame_b  # of 100,000 records the rows need the room
     rows = judge.rows(left, right, usable)
+    left_out = _left_out(left, right, set(usable))
     sound = [not left.cases[key].fault and not right.cases[key].fault for key in usable]
     return Comparison(
         by=by,
@@ -101,7 +107,10 @@ def compare(
         shift=_shift([row for row, counts in zip(rows, sound, strict=True) if counts], judge),
         geomeans=tuple(judge.geomeans(left, right, usable)),
         differs=_differs(left, right),
-        left_out=_left_out(left, right, set(usable)),
+        shared={name: text for name, text in left.facts.items() if right.facts.get(name) == text},
+        left_out=left_out.every,
+        new=left_out.new,
+        lost=left_out.lost,
     )
 
 
@@ -162,7 +171,11 @@ def _shift(rows: Sequence[Compared], judge: Judge) -> Shift:
 
 def _nothing(left: Side, right: Side, common: Collection[Key]) -> str:
     if common:
-        return "no row has a time on both sides: see `gemmbench show` for what became of them"
+        fates = Counter(f"{_fate(left, key)} | {_fate(right, key)}" for key in common)
+        told = ", ".join(f"{count} {fate}" for fate, count in fates.most_common())
+        busy = any("contended" in fate for fate in fates)
+        remedy = "end what else uses the cores and repeat" if busy else "see `gemmbench show`"
+        return f"no row has a time on both sides (a | b: {told}): {remedy}"
     what = "problem and kernel (or tier)"
     a, b = (f"{min(one.cases).text}, …" for one in (left, right))
     return f"the two share no {what}: the first has {a}; the second {b}"
@@ -174,16 +187,41 @@ def _differs(left: Side, right: Side) -> tuple[Differs, ...]:
     return tuple(Differs(what=name, a=a, b=b) for name, a, b in pairs if a != b)
 
 
-def _left_out(left: Side, right: Side, used: Collection[Key]) -> tuple[str, ...]:
-    """The cases that are not compared, and why."""
+def _fate(one: Side, key: Key) -> str:
+    """What became of a case."""
+    case = one.cases.get(key)
+    if case is None:
+        return "not measured"
+    if case.times_us:
+        return "ok"
+    return "contended" if case.contended else case.status
 
-    def why(one: Side, key: Key) -> str:
-        case = one.cases.get(key)
-        if case is None:
-            return "not measured"
-        if case.times_us:
-            return "ok"
-        return "contended" if case.contended else case.status
 
-    keys = [key for key in dict.fromkeys([*left.cases, *right.cases]) if key not in used]
-    return tuple(f"{key.text}: {why(left, key)} | {why(right, key)}" for key in keys)
+@dataclass(frozen=True)
+class _LeftOut:
+    """The cases that are no row; `new` and `lost` are as in a `Comparison`."""
+
+    every: tuple[str, ...]
+    new: tuple[str, ...]
+    lost: tuple[str, ...]
+
+
+def _left_out(left: Side, right: Side, used: Collection[Key]) -> _LeftOut:
+    """A plan is not in the rows: a's has a case that it lacks where it knows the kernel and, from
+    another kernel, the problem in this precision."""
+    names = {key.name for key in left.cases}
+    problems = {key.of("") for key in left.cases}
+    every: list[str] = []
+    new: list[str] = []
+    lost: list[str] = []
+    for key in dict.fromkeys([*left.cases, *right.cases]):
+        if key in used:
+            continue
+        a, b = _fate(left, key), _fate(right, key)
+        text = f"{key.text}: {a} | {b}"
+        every.append(text)
+        if {a, b} <= _NEVER:
+            continue
+        hole = a == "not measured" and key.name in names and key.of("") in problems
+        (new if a in _NEVER and not hole else lost).append(text)
+    return _LeftOut(tuple(every), tuple(new), tuple(lost))

@@ -1,6 +1,7 @@
 """What a comparison found, row by row."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,7 +37,8 @@ class Compared:
     Times in µs, rates in TFLOP/s, peaks in percent of each device's own. Of a 2:4 `sparse`
     precision rates and peaks are the sparse ones. `p` is that of "the same", adjusted for all rows.
     `why` says what makes it unsure, or in which way the two were measured differently. `repeats` is
-    (a's, b's).
+    (a's, b's). `judged` is False where no figures could make it slower, by an interval, than the
+    other: it has none, or something other than the times made it unsure.
     """
 
     shape: str
@@ -64,6 +66,7 @@ class Compared:
     p: float
     verdict: Change
     why: str
+    judged: bool
     sparse: bool
     tflops: Pair
     peak_tflops: Pair
@@ -138,7 +141,9 @@ class Comparison:
     `delta` is the least change that counts, `alternated` if the runs took turns in time. `machine`
     tells, where both sides are one kind of device, if the self-test of one moved against the other,
     by `anchor` (a's time over b's). `unlike` is how the two were measured differently, `on_both`
-    the files that are on both sides, `left_out` the cases that only one side has.
+    the files that are on both sides, `shared` the software, data and such that they have in common,
+    `left_out` the cases that are no row. Of those b's plan alone has the `new` ones, and the `lost`
+    ones should have been rows.
     """
 
     by: By
@@ -154,7 +159,10 @@ class Comparison:
     shift: Shift
     geomeans: tuple[Geomean, ...]
     differs: tuple[Differs, ...]
+    shared: Mapping[str, str]
     left_out: tuple[str, ...]
+    new: tuple[str, ...]
+    lost: tuple[str, ...]
 
     def count(self, verdict: Change) -> int:
         return sum(row.verdict == verdict for row in self.rows)
@@ -167,3 +175,7 @@ class Comparison:
         """
         most = 1 / (1 + share)
         return tuple(row for row in self.rows if row.verdict == "slower" and row.ratio_high < most)
+
+    def not_judged(self) -> tuple[Compared, ...]:
+        """The rows that could not be among those of `slower_than`."""
+        return tuple(row for row in self.rows if not row.judged)

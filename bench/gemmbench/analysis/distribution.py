@@ -29,21 +29,22 @@ _MOST_NS = 1e18
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """The quartiles of one repeat, µs."""
+    """The quartiles of one repeat, µs, and whether the case's figures are of it, too."""
 
     repeat: int
-    n: int
+    counts: bool
     quartiles_us: tuple[float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Distribution:
     """Counts in equal bins from `low_us` to `high_us`; `below` and `above` lie outside of them,
-    and so many of those, `lost`, are disturbed ones.
+    and so many of those, `lost`, are disturbed ones. All are of the repeats that count.
 
     `clean` and `disturbed` are the counts of each bin; `disturbed` is empty where no such sample
     was kept or told apart. `of_samples` is False where no sample was kept: then the values are the
-    medians of turns. `spreads` are those of the first `REPEATS` repeats, without disturbed samples.
+    medians of turns. `spreads` are those of the first `REPEATS` repeats, of them that do not count,
+    too, without disturbed samples.
     """
 
     of_samples: bool
@@ -61,8 +62,8 @@ class Distribution:
 class Course:
     """Turns in order of time, an item a turn; NaN is "not seen". `taken` is how many there were.
 
-    `counts` tells which of them have a value that counts. Seconds are not among them: between two
-    turns of a kernel others had theirs.
+    `counts` tells which of them have a value that counts, in a repeat that does. Seconds are not
+    among them: between two turns of a kernel others had theirs.
     """
 
     taken: int
@@ -74,19 +75,23 @@ class Course:
     temperature_c: tuple[float, ...]
 
 
-def distribution(records: Sequence[Record]) -> Distribution | None:
-    """How the times of a case's repeats are spread; None where there are none.
+def distribution(
+    records: Sequence[Record], counts: Sequence[bool] | None = None
+) -> Distribution | None:
+    """How the times of a case's repeats are spread; None where there are none. `counts` tells of
+    each record whether it counts; all do where it is not given.
 
     The bins' width is Freedman and Diaconis's, 2·IQR·n^(-1/3) (On the histogram as a density
     estimator, Z. Wahrscheinlichkeitstheorie 57, 1981), for at most `BINS` bins.
     """
-    timed = [one for one in records if one.status == "ok"]
-    clean = [_times(turn.clean_ns for turn in one.turns) for one in timed]
-    spoilt = _times(_spoilt(turn) for one in timed for turn in one.turns)
-    of_samples = any(map(len, clean))
+    timed = _timed(records, counts)
+    clean = [_times(_clean(turn) for turn in one.turns) for one, _ in timed]
+    spoilt = _times(_spoilt(turn) for one, fine in timed if fine for turn in one.turns)
+    of_samples = any(len(times) for times, (_, fine) in zip(clean, timed, strict=True) if fine)
     if not of_samples:
-        clean = [_times((t.median_ns or 0.0,) for t in one.turns if usable(t)) for one in timed]
-    every = np.concatenate([*clean, np.empty(0)])
+        clean = [_times((t.median_ns or 0.0,) for t in one.turns if usable(t)) for one, _ in timed]
+    fine = [times for times, (_, fine) in zip(clean, timed, strict=True) if fine]
+    every = np.concatenate([*fine, np.empty(0)])
     if not len(every):
         return None
     whole = _quartiles(every)
@@ -104,39 +109,57 @@ def distribution(records: Sequence[Record]) -> Distribution | None:
         spreads=tuple(
             Spread(
                 repeat=one.repeat,
-                n=len(times),
+                counts=fine,
                 quartiles_us=whole if len(timed) == 1 else _quartiles(times),
             )
-            for one, times in zip(timed, clean, strict=True)
+            for (one, fine), times in zip(timed, clean, strict=True)
             if len(times)
         )[:REPEATS],
     )
 
 
-def course(records: Sequence[Record]) -> Course | None:
-    """The turns of a case's repeats, one after the other; None where there are none."""
-    every = [(one.repeat, turn) for one in records if one.status == "ok" for turn in one.turns]
+def course(records: Sequence[Record], counts: Sequence[bool] | None = None) -> Course | None:
+    """The turns of a case's repeats, one after the other; None where there are none. `counts` is
+    as in `distribution`."""
+    every = [
+        (one.repeat, fine, turn) for one, fine in _timed(records, counts) for turn in one.turns
+    ]
     if not every:
         return None
     few = min(len(every), TURNS)
     kept = [every[place * (len(every) - 1) // max(1, few - 1)] for place in range(few)]
     return Course(
         taken=len(every),
-        repeat=tuple(repeat for repeat, _ in kept),
-        time_us=tuple(_seen(turn.median_ns, _MOST_NS) / 1e3 for _, turn in kept),
-        counts=tuple(usable(turn) for _, turn in kept),
-        clock_mhz=tuple(_seen(turn.clock_mhz) for _, turn in kept),
-        power_w=tuple(_seen(turn.power_w) for _, turn in kept),
-        temperature_c=tuple(_seen(turn.temperature_c) for _, turn in kept),
+        repeat=tuple(repeat for repeat, _, _ in kept),
+        time_us=tuple(_seen(turn.median_ns, _MOST_NS) / 1e3 for _, _, turn in kept),
+        counts=tuple(fine and usable(turn) for _, fine, turn in kept),
+        clock_mhz=tuple(_seen(turn.clock_mhz) for _, _, turn in kept),
+        power_w=tuple(_seen(turn.power_w) for _, _, turn in kept),
+        temperature_c=tuple(_seen(turn.temperature_c) for _, _, turn in kept),
     )
+
+
+def _timed(
+    records: Sequence[Record], counts: Sequence[bool] | None
+) -> tuple[tuple[Record, bool], ...]:
+    """The records with times, and whether each counts."""
+    every = zip(records, counts or [True] * len(records), strict=True)
+    return tuple((one, fine) for one, fine in every if one.status == "ok")
 
 
 def _seen(value: float | None, most: float = 1e5) -> float:
     return value if value is not None and 0 < value < most else math.nan
 
 
+def _clean(turn: Turn) -> tuple[float, ...]:
+    """`clean_ns`, at once where all are: most turns of ten thousand cases."""
+    return turn.clean_ns if turn.disturbed_at else turn.samples_ns or ()
+
+
 def _spoilt(turn: Turn) -> tuple[float, ...]:
-    kept = turn.samples_ns or ()
+    kept = turn.samples_ns
+    if not kept or not turn.disturbed_at:
+        return ()
     return tuple(kept[place] for place in turn.disturbed_at if place < len(kept))
 
 

@@ -4,8 +4,6 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import msgspec
-
 from gemmbench.records.schema import Header
 
 
@@ -63,9 +61,9 @@ def _device(header: Header) -> dict[str, str]:
         "spec sheet": header.device_id or "none known",
         "vendor": device.vendor,
         "architecture": device.architecture,
-        "units": str(device.units),
+        "units": str(device.units or ""),
         "partition": device.partition or "",
-        "memory (GiB)": f"{device.memory_bytes / 2**30:.4g}",
+        "memory (GiB)": f"{device.memory_bytes / 2**30:.4g}" if device.memory_bytes else "",
         "last-level cache (MiB)": f"{device.llc_bytes / 2**20:.4g}" if device.llc_bytes else "",
         "power limit (W)": "" if device.power_limit_w is None else f"{device.power_limit_w:g}",
         "features": ", ".join(device.features),
@@ -73,9 +71,37 @@ def _device(header: Header) -> dict[str, str]:
     }
 
 
+_METHOD: tuple[tuple[str, str, float], ...] = (
+    ("preset", "preset", 1),
+    ("cache", "cache", 1),
+    ("launch", "launch", 1),
+    ("data", "data", 1),
+    ("seed", "seed", 1),
+    ("threads", "threads", 1),
+    ("repeats", "repeats", 1),
+    ("settle_s", "settling before a turn (ms)", 1e3),
+    ("turn_s", "timed part of a turn (ms)", 1e3),
+    ("sample_s", "sample, at least (ms)", 1e3),
+    ("least_rounds", "rounds always taken", 1),
+    ("min_rounds", "rounds before the first look", 1),
+    ("max_rounds", "rounds at most", 1),
+    ("max_time_s", "time for the rounds after those (s)", 1),
+    ("target", "target: interval of at most ± (%)", 100),
+    ("unsettled", "unsettled", 1),
+)
+"""Field, words, and how many of the words' unit one of the field's is."""
+
+_TOLD_BY_TOOLS = ("preset", "cache", "launch", "data", "threads")
+"""Another tool's method has no turns: the constants of ours say nothing of it."""
+
+
 def _method(header: Header) -> dict[str, str]:
-    found = msgspec.structs.asdict(header.method) | {"suites": ", ".join(header.suites)}
-    return {name: _told(value) for name, value in found.items()}
+    found = {"suites": ", ".join(header.suites)}
+    for field, words, scale in _METHOD:
+        if not header.tool or field in _TOLD_BY_TOOLS:
+            value = getattr(header.method, field)
+            found[words] = _told(scale * value if scale != 1 else value)
+    return found
 
 
 def _told(value: object) -> str:

@@ -38,11 +38,15 @@ def _sane(roof: Measured | None) -> Measured | None:
     return roof if roof and 1 / MOST < roof.value < MOST else None
 
 
+Ends = tuple[float, float]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ceilings:
     """The roofs over one precision, of the sheet and measured: TFLOP/s and GB/s, NaN is unknown.
 
-    `void` is a measured roof that a verified kernel beat: then it is none.
+    The `ends` are of a measured roof's own 95% interval. `void` is a measured roof that a verified
+    kernel beat: then it is none.
     """
 
     precision: str
@@ -51,6 +55,9 @@ class Ceilings:
     roof_tflops: float
     memory_gbps: float
     cache_gbps: float
+    roof_ends: Ends
+    memory_ends: Ends
+    cache_ends: Ends
     void: bool
 
     @property
@@ -74,5 +81,13 @@ def ceilings(name: str, known: Known, *, void: bool) -> Ceilings:
         roof_tflops=roof,
         memory_gbps=memory,
         cache_gbps=cache,
+        roof_ends=_ends(measured[0]),
+        memory_ends=_ends(measured[1]),
+        cache_ends=_ends(measured[2]),
         void=void,
     )
+
+
+def _ends(roof: Measured | None) -> Ends:
+    known = roof is not None and 1 / MOST < roof.low <= roof.value <= roof.high < MOST
+    return (roof.low, roof.high) if roof and known else (math.nan, math.nan)

@@ -69,12 +69,14 @@ def grids(rows: "pd.DataFrame") -> list[Grid]:
 
 
 def state(row: Any) -> str:
-    """ok, contended, failed (also wrong, cut short) or unsupported."""
+    """ok, contended, failed (also wrong, cut short), impossible or unsupported."""
     if row.status in _FAILED:
         return "failed"
     if row.status != "ok":
         return "unsupported"
-    return "ok" if row.tflops > 0 and row.verdict != "contended" else "contended"
+    if not row.tflops > 0 or row.verdict == "contended":
+        return "contended"
+    return "impossible" if row.impossible else "ok"
 
 
 def _rate(row: Any) -> float:

@@ -32,6 +32,8 @@ from gemmbench.analysis.steps import (
     levels,
     steps,
 )
+from gemmbench.analysis.trend import trend
+from gemmbench.quantities import counted
 from gemmbench.records.frame import frame_of
 from gemmbench.records.reader import RunFileWarning, Source, paths_of, without_collector
 from gemmkernels.errors import GemmbenchError, UnknownNameError
@@ -72,7 +74,8 @@ def history(
     if df.empty:
         why = told[0] if told else "they hold roofs only"
         raise GemmbenchError(f"no run with records was found: {why}; name runs of gemmbench run")
-    for line in (*told[:MOST_TOLD], *([f"{more} more faults of files"] if more > 0 else [])):
+    rest = [counted(more, "more fault of files", "more faults of files")] if more > 0 else []
+    for line in (*told[:MOST_TOLD], *rest):
         warnings.warn(line, RunFileWarning, stacklevel=2)
     df = _wanted(df, wanted or Wanted())
     known = {str(index): one for index, one in enumerate(ran)}
@@ -136,6 +139,7 @@ def _series(
             Level(first=places[first], last=places[stop - 1], tflops=work / middle)
             for first, stop, middle in levels(times, found)
         ),
+        drift_pct=100 * trend(times, found, delta=delta),
         why_unsure=_why_unsure(len(places)),
     )
 
@@ -145,8 +149,8 @@ def _why_unsure(runs: int) -> str:
         return ""
     can = "a change can be suspected" if runs >= LEAST_SUSPECTED else "nothing can be said"
     return (
-        f"{runs} runs that count: {can}; {LEAST_SUSPECTED} are needed to suspect a change, "
-        f"{LEAST_CONFIRMED} to confirm one"
+        f"{counted(runs, 'run that counts', 'runs that count')}: {can}; {LEAST_SUSPECTED} are "
+        f"needed to suspect a change, {LEAST_CONFIRMED} to confirm one"
     )
 
 

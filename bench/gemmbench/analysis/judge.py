@@ -18,6 +18,7 @@ SINGLE = 0.05
 
 P = 0.05
 _ONE_REPEAT = "one repeat: measure more with --repeat"
+_ONE_SOUND = "one repeat is left, as others were contended"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +50,9 @@ class Judge:
 
     def _row(self, key: Key, a: Case, b: Case, found: Difference, p: float) -> Compared:
         verdict, why = self._verdict(found.ratio, p)
-        if a.fault or b.fault:
-            verdict, why = "unsure", _faults(a.fault, b.fault)
-        elif not self.unlike and self.same_launch and a.launch != b.launch:
-            verdict, why = "unsure", f"launched in two ways, {a.launch} and {b.launch}"
-        elif not self.unlike and a.cache != b.cache:
-            verdict, why = "unsure", f"of two states of the cache, {a.cache} and {b.cache}"
+        judged = self.machine != "moved" and not math.isnan(found.ratio.low)
+        if spoilt := self._spoilt(a, b):
+            verdict, why, judged = "unsure", spoilt, False
         elif math.isnan(found.p) and self.machine != "moved":
             verdict, why = self._single(key, a, b, found.ratio)
         x, y = a.rates, b.rates
@@ -84,6 +82,7 @@ class Judge:
             p=p,
             verdict=verdict,
             why=self.told(why),
+            judged=judged,
             sparse=key.precision in SPARSE,
             tflops=pair(x.tflops, y.tflops),
             peak_tflops=pair(x.peak_tflops, y.peak_tflops),
@@ -92,6 +91,16 @@ class Judge:
             tflops_per_w=pair(x.tflops_per_w, y.tflops_per_w),
             repeats=(len(a.times_us), len(b.times_us)),
         )
+
+    def _spoilt(self, a: Case, b: Case) -> str:
+        """Why no times of these two could be compared; empty where they can."""
+        if a.fault or b.fault:
+            return _faults(a.fault, b.fault)
+        if not self.unlike and self.same_launch and a.launch != b.launch:
+            return f"launched in two ways, {a.launch} and {b.launch}"
+        if not self.unlike and a.cache != b.cache:
+            return f"of two states of the cache, {a.cache} and {b.cache}"
+        return ""
 
     def told(self, why: str) -> str:
         """Why, and what of the method differs."""
@@ -130,7 +139,7 @@ class Judge:
                 and not _within(found.value, found.value, delta)
             ):
                 return _direction(ratio.value), ""
-        return "unsure", _ONE_REPEAT
+        return "unsure", _ONE_SOUND if a.contended or b.contended else _ONE_REPEAT
 
     def _over_base(self, key: Key, a: Case, b: Case) -> Estimate | None:
         """b's speedup over its base, divided by a's over the same base."""

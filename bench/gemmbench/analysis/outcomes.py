@@ -1,4 +1,4 @@
-"""What became of the cases of a run that have no figure, and what verification saw of the rest."""
+"""Which cases failed, did not run or lost repeats, and what verification saw of the others."""
 
 import math
 from collections import Counter
@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 
 ORDER = ("wrong", "failed", "timeout", "interrupted", "contended", "unsupported")
 """The gravest first."""
+
+_ALL = "a neighbour took the cores: it is never ranked, and no speedup is claimed"
+_MOST = (
+    "a neighbour took the cores in most repeats: the time is of the others, it is never ranked, "
+    "and no speedup is claimed"
+)
+_SOME = "a neighbour took the cores in some repeats: they are left out, the others count"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +52,10 @@ class Checked:
 
 
 def outcomes(rows: "pd.DataFrame") -> tuple[Outcome, ...]:
-    """Of rows as `ladder` returns them: what has no figure, the gravest and then the most first."""
+    """Of rows as `ladder` returns them: what failed, did not run, or lost repeats to neighbours.
+
+    The gravest come first, and then the most.
+    """
     found: dict[tuple[str, str], list[tuple[int, Any]]] = {}
     for place, row in enumerate(rows_of(rows)):
         for end in _ends(row):
@@ -67,9 +77,9 @@ def _ends(row: Any) -> Iterator[tuple[str, str]]:
     if row.status != "ok":
         yield row.status, row.reason
     elif row.verdict == "contended":
-        yield "contended", "a neighbour took the cores: no rate and no speedup is claimed"
+        yield "contended", _MOST if 0 < row.n_repeats < row.of_repeats else _ALL
     elif row.n_repeats < row.of_repeats:
-        yield "contended", "some repeats were left out: a neighbour took the cores in them"
+        yield "contended", _SOME
 
 
 def checked(records: Iterable[Record]) -> Checked:

@@ -2,8 +2,9 @@
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gemmbench.analysis.benchmarks import case_of
@@ -12,11 +13,13 @@ from gemmbench.analysis.comparison import Compared, Comparison
 from gemmbench.analysis.environment import Facts, environment
 from gemmbench.analysis.explain import Explained, explained
 from gemmbench.analysis.gap import Gap
+from gemmbench.analysis.names import apart
 from gemmbench.analysis.outcomes import Checked, Outcome, checked, outcomes
+from gemmbench.analysis.pool import counting
 from gemmbench.analysis.rows import rows_of
 from gemmbench.analysis.summary import best
 from gemmbench.records.frame import frame
-from gemmbench.records.reader import Run, Source, paths_of, read_many, without_collector
+from gemmbench.records.reader import Run, Source, paths_and_sources, read, without_collector
 from gemmbench.records.schema import Record
 from gemmkernels.errors import GemmbenchError
 
@@ -31,10 +34,12 @@ MOST_COMPARED = 8
 class Seen:
     """One case of a run: its records, one a repeat, and where its time went, if that can be told.
 
-    `why_no_gap` is empty where `gap` is not None.
+    `counts` tells of each record whether the figures of the case are of it. `why_no_gap` is empty
+    where `gap` is not None.
     """
 
     records: tuple[Record, ...]
+    counts: tuple[bool, ...]
     gap: Gap | None
     why_no_gap: str
 
@@ -43,11 +48,14 @@ class Seen:
 class RunOverview:
     """A run, its `rows` as `ladder` returns them, and a `Seen` for each of them, in their order.
 
+    `name` is what tells its file from the others', and `roofs_from` names those that lent it roofs.
     `best` are the rows of the best kernel of each precision, as `summary.best` returns them, and
     `tops` a `Seen` for each; a sparse precision's has its sparse rate in the columns of `tflops`.
     """
 
     run: Run
+    name: str
+    roofs_from: tuple[str, ...]
     rows: "pd.DataFrame"
     cases: tuple[Seen, ...]
     best: "pd.DataFrame"
@@ -59,8 +67,8 @@ class RunOverview:
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """The runs of one side of a comparison, by their places in `Overview.runs`; what names it is a
-    source that was given, or the file of its run."""
+    """The runs of one side of a comparison, by their places in `Overview.runs`; what names it is
+    the end of a source that was given, or the name of its run."""
 
     name: str
     runs: tuple[int, ...]
@@ -77,18 +85,21 @@ class Against:
 
 @dataclass(frozen=True, kw_only=True)
 class Overview:
-    """Several runs. Of several sources each is a side, of a single one each run, and the others are
-    compared with the first side.
+    """Several runs. Each source is a side; where only one of them has records, each run is. The
+    others are compared with the first side.
 
-    `not_compared` is why not, a text a side. `lenders` are the runs that hold roofs only.
+    `sources` are those that were given, but absolute ones only so far as tells them apart.
+    `not_compared` is why not, a text a side. `lenders` names the runs that hold roofs only.
     `environment` is what the runs were made with, of those that have records.
     """
 
+    sources: tuple[str, ...]
+    sides: tuple[Side, ...]
     runs: tuple[RunOverview, ...]
     environment: tuple[Facts, ...]
     comparisons: tuple[Against, ...]
     not_compared: tuple[str, ...]
-    lenders: tuple[Run, ...]
+    lenders: tuple[str, ...]
 
 
 def overview(sources: Source | Iterable[Source]) -> Overview:
@@ -96,31 +107,40 @@ def overview(sources: Source | Iterable[Source]) -> Overview:
     them holds a record."""
     sources = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
     with without_collector():
-        given = read_many(sources)
+        of = dict(paths_and_sources(sources))
+        given = [read(path) for path in of]
         runs = [run for run in given if run.records]
         if not runs:
-            names = ", ".join(run.path.name for run in given[:3])
-            raise GemmbenchError(f"{names}: no case was measured; name a run that has records")
-        found = [_overview(run, one) for run, one in zip(runs, explained(given), strict=True)]
-        comparisons, why_not = _compared(runs, _sides(runs, sources))
+            told = ", ".join(run.path.name for run in given[:3])
+            raise GemmbenchError(f"{told}: no case was measured; name a run that has records")
+        explained_runs = list(explained(given))
+        every = dict.fromkeys([*of, *(path for one in explained_runs for path in one.roofs_from)])
+        names = dict(zip(every, apart(list(every)), strict=True))
+        found = [_overview(run, one, names) for run, one in zip(runs, explained_runs, strict=True)]
+        sides = _sides([(one.name, of[one.run.path]) for one in found])
+        comparisons, why_not = _compared(runs, sides)
     return Overview(
+        sources=_as_given(sources),
+        sides=tuple(sides),
         runs=tuple(found),
         environment=environment([run.header for run in runs]),
         comparisons=tuple(comparisons),
         not_compared=tuple(why_not),
-        lenders=tuple(run for run in given if not run.records),
+        lenders=tuple(names[run.path] for run in given if not run.records),
     )
 
 
-def _overview(run: Run, found: Explained) -> RunOverview:
+def _overview(run: Run, found: Explained, names: Mapping[Path, str]) -> RunOverview:
     rows = found.ladder
-    records: dict[tuple[object, ...], list[Record]] = {}
+    records: dict[tuple[object, ...], list[tuple[Record, object]]] = {}
     for row, record in zip(rows_of(frame([run])), run.records, strict=True):
-        records.setdefault(case_of(row), []).append(record)
+        records.setdefault(case_of(row), []).append((record, row.verdict))
     gaps = {case_of(row): gap for row, gap in zip(rows_of(found.rows), found.gaps, strict=True)}
     top = best(_with_sparse(rows))
     return RunOverview(
         run=run,
+        name=names[run.path],
+        roofs_from=tuple(names[path] for path in found.roofs_from),
         rows=rows,
         cases=tuple(_seen(row, records, gaps) for row in rows_of(rows)),
         best=top,
@@ -145,25 +165,43 @@ def _with_sparse(rows: "pd.DataFrame") -> "pd.DataFrame":
 
 def _seen(
     row: object,
-    records: dict[tuple[object, ...], list[Record]],
+    records: dict[tuple[object, ...], list[tuple[Record, object]]],
     gaps: dict[tuple[object, ...], Gap],
 ) -> Seen:
     case = case_of(row)
     gap = gaps.get(case)
     why = "" if gap and gap.factors else gap.causes.why_not if gap else "no time that counts"
-    return Seen(records=tuple(records[case]), gap=gap if not why else None, why_no_gap=why)
+    mine = tuple(one for one, _ in records[case])
+    fine = iter(counting([verdict for one, verdict in records[case] if one.status == "ok"]))
+    return Seen(
+        records=mine,
+        counts=tuple(one.status == "ok" and next(fine) for one in mine),
+        gap=gap if not why else None,
+        why_no_gap=why,
+    )
 
 
-def _sides(runs: Sequence[Run], sources: Sequence[Source]) -> list[Side]:
-    """A file that several sources name is of the first of them."""
-    places = {run.path: place for place, run in enumerate(runs)}
-    found = []
-    for source in sources if len(sources) > 1 else [run.path for run in runs]:
-        mine = (places.pop(path, None) for path in paths_of(source))
-        if own := tuple(place for place in mine if place is not None):
-            name = runs[own[0]].path.name if len(own) == 1 else os.fspath(source)
-            found.append(Side(name=name, runs=own))
-    return found
+def _as_given(sources: Sequence[Source]) -> tuple[str, ...]:
+    """A page is given away: it says no more of the folders of a machine than it must."""
+    paths = [Path(source) for source in sources]
+    return tuple(
+        short if path.is_absolute() else os.fspath(source)
+        for source, path, short in zip(sources, paths, apart(paths), strict=True)
+    )
+
+
+def _sides(runs: Sequence[tuple[str, Source]]) -> list[Side]:
+    """`runs` are the name of each and its source."""
+    own: dict[Source, list[int]] = {}
+    for place, (_, source) in enumerate(runs):
+        own.setdefault(source, []).append(place)
+    if len(own) == 1:
+        return [Side(name=name, runs=(place,)) for place, (name, _) in enumerate(runs)]
+    names = apart([Path(source) for source in own])
+    return [
+        Side(name=runs[mine[0]][0] if len(mine) == 1 else name, runs=tuple(mine))
+        for mine, name in zip(own.values(), names, strict=True)
+    ]
 
 
 def _compared(runs: Sequence[Run], sides: Sequence[Side]) -> tuple[list[Against], list[str]]:

@@ -91,9 +91,9 @@ def _pool(rows: dict[str, list[object]]) -> dict[str, object]:
         }
     ok = [index for index, one in enumerate(statuses) if one == "ok"]
     of_repeats = len(ok)
-    clean = [index for index in ok if rows["verdict"][index] != "contended"]
-    contended = 2 * len(clean) < len(ok)
-    ok = clean or ok
+    words = [rows["verdict"][index] for index in ok]
+    contended = 2 * words.count("contended") > len(ok)
+    ok = [index for index, one in zip(ok, counting(words), strict=True) if one]
 
     def of(name: str) -> list[float]:
         return _known([rows[name][index] for index in ok])
@@ -143,6 +143,13 @@ def _pool(rows: dict[str, list[object]]) -> dict[str, object]:
         "of_repeats": of_repeats,
         "spread_pct": 100 * float(np.log(times).std(ddof=1)) if len(times) > 1 else math.nan,
     }
+
+
+def counting(verdicts: Sequence[object]) -> tuple[bool, ...]:
+    """Which of a case's measured repeats its figures are of: contended ones are left out, unless
+    all are."""
+    clean = tuple(one != "contended" for one in verdicts)
+    return clean if any(clean) else (True,) * len(clean)
 
 
 def _numbers(values: Sequence[object]) -> list[float]:

@@ -1,5 +1,6 @@
 """The words of a history: points in order of time, the steps between them, and what they share."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,7 +82,9 @@ class Level:
 class Series:
     """One kernel on one problem, measured in one way on one kind of device, in order of time.
 
-    `why_unsure` says what a series is too short for; empty where it is long enough.
+    `drift_pct` is by how much the speed changes from run to run within the levels, in percent; NaN
+    where no drift is seen. `why_unsure` says what a series is too short for; empty where it is long
+    enough.
     """
 
     device: str
@@ -105,11 +108,18 @@ class Series:
     points: tuple[Point, ...]
     changes: tuple[Change, ...]
     levels: tuple[Level, ...]
+    drift_pct: float
     why_unsure: str
 
     @property
     def counted(self) -> tuple[Point, ...]:
         return tuple(one for one in self.points if one.counts)
+
+    @property
+    def may_be_slow(self) -> bool:
+        """May the changes be one slow one? All go the way of the drift."""
+        drifts = bool(self.changes) and not math.isnan(self.drift_pct)
+        return drifts and all((one.ratio > 1) is (self.drift_pct > 0) for one in self.changes)
 
     @property
     def best(self) -> Point | None:

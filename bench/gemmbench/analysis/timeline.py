@@ -66,11 +66,20 @@ def _is_sound(turn: Turn) -> bool:
 
 def throttling(record: Record) -> tuple[str, ...]:
     """The faults that held the clock for a share of the record's turns that counts."""
+    return _held(record, THROTTLING)
+
+
+def is_power_limited(record: Record) -> bool:
+    """Was the power limit active for as much of them, as in the column `power_limited`?"""
+    return bool(_held(record, ("power",)))
+
+
+def _held(record: Record, reasons: Sequence[str]) -> tuple[str, ...]:
     span_ns = 1e9 * sum(turn.stop_s - turn.start_s for turn in record.turns)
     return tuple(
         reason
-        for reason in THROTTLING
-        if (record.limits.get(reason) or 0.0) > THROTTLED_SHARE * span_ns
+        for reason in reasons
+        if span_ns > 0 and (record.limits.get(reason) or 0.0) > THROTTLED_SHARE * span_ns
     )
 
 

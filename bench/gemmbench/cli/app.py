@@ -13,7 +13,22 @@ from gemmbench._version import __version__
 from gemmkernels.errors import MAX_MESSAGE, GemmbenchError, one_line
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Command(click.Command):
+    """One that takes no empty text, as of an unset "$OUT": as a path it is the current folder."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        for one in self.params:
+            value = ctx.params.get(one.name or "")
+            if value == "" or (isinstance(value, tuple) and "" in value):
+                raise click.BadParameter("it is empty: name something", ctx, one)
+        return super().invoke(ctx)
+
+
+class _Group(click.Group):
+    command_class = _Command
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="gemmbench")
 def app() -> None:
     """How fast a device really multiplies matrices, at each precision, and how far that is from its

@@ -22,7 +22,7 @@ from gemmbench.quantities import parse_percent
 @click.option(
     "--fail-if-slower",
     metavar="5%",
-    help="Exit code 1 if a row is slower by that much, beyond all doubt.",
+    help="Exit code 1 if a row is slower by that much, beyond all doubt; 2 if one was not judged.",
 )
 @form_option("table", "markdown", "csv", "json")
 def compare(

@@ -44,7 +44,9 @@ PROBLEMS = (
     ),
 )
 WHERE = (
-    click.option("--device", "-d", default="auto", metavar="cpu|cuda:0", help="[the first GPU]"),
+    click.option(
+        "--device", "-d", default="auto", metavar="auto|cpu|cuda:0", help="[auto: the first GPU]"
+    ),
     click.option(
         "--data",
         default="normal",

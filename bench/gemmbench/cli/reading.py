@@ -73,7 +73,8 @@ def plot(
     roofs: tuple[str, ...],
 ) -> None:
     """Draw runs as PNG and SVG, one by one; `compare` draws two of them. `waterfall` and `samples`
-    show the best of each precision, `roofline` and `heatmap` all, or what is named."""
+    show the best of each precision, the others all; `compare` and `telemetry` always do, else what
+    is named is drawn."""
 
     def work() -> int:
         from gemmbench.analysis.explain import Wanted

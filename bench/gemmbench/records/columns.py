@@ -79,6 +79,8 @@ def columns_of(run: Run, records: Sequence[AnyRecord], *, peaks: Mapping[str, Pe
             "units": device.units if 0 < device.units <= _MOST_UNITS else None,
             "power_limit_w": _NAN if device.power_limit_w is None else device.power_limit_w,
             "roof_tflops": _NAN,
+            "roof_tflops_low": _NAN,
+            "roof_tflops_high": _NAN,
             "pct_roof": _NAN,
             "roof_void": False,
         }.items()

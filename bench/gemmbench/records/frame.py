@@ -39,8 +39,8 @@ _MORE = """
 file started version software preset target unsettled base modes experts splits n_rounds turn_us
 peak_unit impossible warnings beside anchor_us anchor_us_low anchor_us_high anchor_error
 sparse_tflops sparse_peak_tflops pct_sparse_peak ran_on instructions registers spills
-launched roof_tflops pct_roof roof_void tool synthetic pct_peak_at_clock partition units
-power_limit_w
+launched roof_tflops roof_tflops_low roof_tflops_high pct_roof roof_void tool synthetic
+pct_peak_at_clock partition units power_limit_w
 """
 MORE_COLUMNS = tuple(_MORE.split())
 """What follows them. `software` is "name=version; …", `modes` "name=value; …"; `turn_us` maps a
@@ -52,18 +52,19 @@ multiplies with (matrix cores, vector, emulated), `instructions` its matrix inst
 `registers` and `spills` as the compiler left them. A 2:4 sparse precision has its rate,
 counted as if it were dense, and its peak in the last three columns, and none in those of dense
 ones. `launched` is the kernels that a library launched, "…; …". `roof_tflops` is what the device's
-own units were measured to reach, and `roof_void` that a verified kernel beat it: then it is none.
-`tool` is who measured an imported row, and empty for gemmbench's own; `synthetic` ones were never
-measured. `pct_peak_at_clock` is percent of the dense peak at the clock that the device held: the
-peak times that clock over the clock that the peak is stated at. `partition` is the share of a GPU
-that ran it (CPX, MIG 3g.40gb) and empty for a whole device, `units` are its SMs, CUs, or the cores
-in use, and `power_limit_w` is the limit in force as the run began, in W."""
+own units were measured to reach, with its 95% interval, and `roof_void` that a verified kernel beat
+it: then it is none. `tool` is who measured an imported row, and empty for gemmbench's own;
+`synthetic` ones were never measured. `pct_peak_at_clock` is percent of the dense peak at the clock
+that the device held: the peak times that clock over the clock that the peak is stated at.
+`partition` is the share of a GPU that ran it (CPX, MIG 3g.40gb) and empty for a whole device,
+`units` are its SMs, CUs, or the cores in use, and `power_limit_w` is the limit in force as the run
+began, in W."""
 
 _FLOATS = """
 time_us time_us_low time_us_high tflops tflops_low tflops_high gbps intensity peak_tflops
 pct_peak clock_mhz power_w tflops_per_w error target anchor_us anchor_us_low anchor_us_high
-anchor_error sparse_tflops sparse_peak_tflops pct_sparse_peak registers spills roof_tflops pct_roof
-pct_peak_at_clock power_limit_w
+anchor_error sparse_tflops sparse_peak_tflops pct_sparse_peak registers spills roof_tflops
+roof_tflops_low roof_tflops_high pct_roof pct_peak_at_clock power_limit_w
 """
 
 

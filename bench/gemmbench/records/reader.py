@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
+from gemmbench.quantities import counted
 from gemmbench.records.loss import Loss, Text
 from gemmbench.records.outline import AnyRecord, OutlineLine, RecordOutline
 from gemmbench.records.schema import (
@@ -124,8 +125,8 @@ def _read(
             elif isinstance(line, Header):
                 rest = 1 + sum(1 for _ in lines)
                 loss.other.append(
-                    f"line {text.number} begins a second run: it and what follows ({rest} lines) "
-                    "was not loaded; keep one run a file"
+                    f"line {text.number} begins a second run: it and what follows "
+                    f"({counted(rest, 'line')}) was not loaded; keep one run a file"
                 )
     if missing := len(set(header.plan) - records.keys()):
         loss.other.append(
@@ -166,11 +167,18 @@ def paths_of(source: Source | Iterable[Source]) -> list[Path]:
     What a folder or a pattern holds beside runs is left out with a warning (RunFileWarning), while
     a file that is named must be one. Raises GemmbenchError where nothing matches, or no run does.
     """
+    return [path for path, _ in paths_and_sources(source)]
+
+
+def paths_and_sources(source: Source | Iterable[Source]) -> list[tuple[Path, Source]]:
+    """`paths_of`, each with the first of the sources that it is of."""
     sources = [source] if isinstance(source, str | os.PathLike) else list(source)
     found: dict[Path, bool] = {}
+    first_of: dict[Path, Source] = {}
     for one in sources:
         for path, named in _expand(one):
             found[path] = named or found.get(path, False)
+            first_of.setdefault(path, one)
     if not found:
         raise GemmbenchError("no run file was named: give a file, a folder or a pattern")
     faults: dict[Path, str] = {}
@@ -183,11 +191,12 @@ def paths_of(source: Source | Iterable[Source]) -> list[Path]:
         raise GemmbenchError(f"{first}{others}")
     for number, fault in enumerate(faults.values()):
         rest = len(faults) - number
-        told = f"not loaded: {fault}" if number < _TOLD else f"{rest} more files were not loaded"
-        warnings.warn(told, RunFileWarning, stacklevel=3)
+        more = counted(rest, "more file was not loaded", "more files were not loaded")
+        told = f"not loaded: {fault}" if number < _TOLD else more
+        warnings.warn(told, RunFileWarning, stacklevel=4)
         if number == _TOLD:
             break
-    return [path for path in found if path not in faults]
+    return [(path, first_of[path]) for path in found if path not in faults]
 
 
 def _fault(path: Path) -> str:
@@ -210,6 +219,8 @@ def is_line(data: bytes) -> bool:
 def _expand(source: Source) -> list[tuple[Path, bool]]:
     """Files, and whether each was named."""
     path, text = Path(source), os.fspath(source)
+    if not text:  # as a Path it is the current folder
+        raise GemmbenchError("'' names no run: give a file, a folder or a pattern")
     if "\0" in text:
         raise GemmbenchError(f"cannot read {text[:200]!r}: no name has a NUL in it")
     try:

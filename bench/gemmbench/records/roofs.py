@@ -23,6 +23,7 @@ BF16X3 = 3
 """Products of bf16 for one that is counted: a third of bf16's roof is what bf16x3 can reach."""
 
 _WORST = ("throttled", "drifting", "noisy", "converged")
+_UNKNOWN = (math.nan, math.nan, math.nan)
 Place = tuple[str, str, int]
 
 
@@ -219,7 +220,7 @@ def with_roofs(table: "pd.DataFrame", runs: Sequence[Run]) -> "pd.DataFrame":
     for (where, what), rate in zip(best.index.tolist(), best.tolist(), strict=True):
         kind = places[where], unsettled[where], _arithmetic(what)
         most[kind] = max(rate, most.get(kind, rate))
-    roofs: dict[tuple[str, str], float] = {}
+    roofs: dict[tuple[str, str], tuple[float, float, float]] = {}
     void: set[tuple[str, str]] = set()
     for run_id, name in dict.fromkeys(keys):
         roof = own[run_id].tflops(name) if run_id in own else None
@@ -230,9 +231,10 @@ def with_roofs(table: "pd.DataFrame", runs: Sequence[Run]) -> "pd.DataFrame":
         if is_beaten(roof, most.get(kind, math.nan)):
             void.add((run_id, name))
         else:
-            roofs[run_id, name] = roof.value
+            roofs[run_id, name] = roof.value, roof.low, roof.high
     table["roof_void"] = [key in void for key in keys]
-    table["roof_tflops"] = [roofs.get(key, math.nan) for key in keys]
+    for place, end in enumerate(("", "_low", "_high")):
+        table[f"roof_tflops{end}"] = [roofs.get(key, _UNKNOWN)[place] for key in keys]
     table["pct_roof"] = 100 * table["tflops"] / table["roof_tflops"]
     return table
 

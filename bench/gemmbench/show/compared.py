@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from gemmbench.analysis.comparison import Change, Compared, Comparison, Measured
+from gemmbench.show.results import SOFTWARE
 from gemmbench.show.style import (
     CHARACTER_IN,
     COLOURS,
@@ -97,6 +98,8 @@ def _marks(axes: "Axes", placed: Sequence[tuple[int, Compared]], one: Look) -> N
 
 def _caption(found: Comparison, drawn: int) -> str:
     told = [f"a: {_side(found.a)}", f"b: {_side(found.b)}", f"preset {found.a.preset}"]
+    common = ((name, found.shared.get(name)) for name in (*SOFTWARE, "data", "cache"))
+    told += [f"{name} {printable(text, NAME)}" for name, text in common if text]
     others = [one for one in found.differs if one.what != "device"]  # the sides say that
     for one in others[:DIFFERENCES]:
         a, b = (printable(text, NAME) or "none" for text in (one.a, one.b))

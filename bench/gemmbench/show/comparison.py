@@ -86,30 +86,70 @@ def differing(found: Comparison) -> Table:
 def gate(found: Comparison, share: float) -> int:
     """1 if a row is slower by more than `share`, a fraction, with its whole interval; else 0.
 
-    Names those rows on standard error. Raises GemmbenchError where no row could ever be among
-    them: a gate that cannot fail must not pass.
+    Names those rows on standard error, and what is in b alone. Raises GemmbenchError where none is
+    slower, but a row could never be among them, or a case has no row: a gate that cannot fail must
+    not pass.
     """
+    gated = f"--fail-if-slower {_share(share)}"
     slower = found.slower_than(share)
     for row in slower:
         _complain(
-            f"slower by more than {_share(share)}: {_name(row, by=found.by)} "
-            f"{row.precision} {_shape(row)}, b / a {_interval(row.ratio_low, row.ratio_high)}"
+            f"slower by more than {_share(share)}: {_case(found, row)}, "
+            f"b / a {_interval(row.ratio_low, row.ratio_high)}"
         )
-    gated = f"--fail-if-slower {_share(share)}: no row can fail"
     if found.on_both:
-        raise GemmbenchError(f"{gated}: {found.on_both[0]} is on both sides; name another run")
-    if not slower and not any(math.isfinite(row.ratio_low) for row in found.rows):
         raise GemmbenchError(
-            f"{gated}, none has an interval: measure both sides with --repeat 3 or more"
+            f"{gated}: no row can fail: {found.on_both[0]} is on both sides; name another run"
         )
-    if not slower and found.machine == "moved":
-        _complain(f"warning: {gated}: the machine changed between the two sides")
-    elif share < found.delta:
+    if found.machine == "moved":
+        raise GemmbenchError(
+            f"{gated}: no row can fail: the machine changed between the two sides: its self-test "
+            f"reads {times(found.anchor.value)} in b; measure both sides again, in turns"
+        )
+    not_judged = [
+        *(f"{_case(found, row)}: {_why_not_judged(found, row)}" for row in found.not_judged()),
+        *found.lost,
+    ]
+    if not_judged:
+        told = f"{gated}: {len(not_judged)} of {len(found.rows) + len(found.lost)} not judged: "
+        told += _first(not_judged) + _remedy(found, not_judged)
+        if not slower:
+            raise GemmbenchError(told)
+        _complain(f"warning: {told}")
+    if found.new:
+        _complain(f"warning: {gated} is of what a has; b alone has {_first(found.new)}")
+    if share < found.delta:
         _complain(
             f"warning: a change below {_share(found.delta)} does not count here, so "
-            f"--fail-if-slower {_share(share)} fails from there on: --delta sets it"
+            f"{gated} fails from there on: --delta sets it"
         )
     return 1 if slower else 0
+
+
+def _why_not_judged(found: Comparison, row: Compared) -> str:
+    if row.why:
+        return row.why
+    sides = zip("ab", (found.a, found.b), row.repeats, strict=True)
+    few = [f"{count} of {one.repeats} in {side}" for side, one, count in sides if count < 2]
+    return f"no interval, as too few repeats count ({', '.join(few)})"
+
+
+def _remedy(found: Comparison, not_judged: Sequence[str]) -> str:
+    """What would let all of them be judged, as far as that is known."""
+    if any("contended" in one for one in not_judged):
+        return ". Others used the cores: end what else runs there, and measure both sides again"
+    if min(found.a.repeats, found.b.repeats) < 2:
+        return ". Measure both sides with --repeat 3 or more"
+    return ". See what became of them with `gemmbench show`"
+
+
+def _first(some: Sequence[str]) -> str:
+    more = f"; and {len(some) - _MOST_LEFT_OUT} more" if len(some) > _MOST_LEFT_OUT else ""
+    return "; ".join(some[:_MOST_LEFT_OUT]) + more
+
+
+def _case(found: Comparison, row: Compared) -> str:
+    return f"{_name(row, by=found.by)} {row.precision} {_shape(row)}"
 
 
 def _share(fraction: float) -> str:

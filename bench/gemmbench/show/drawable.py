@@ -16,14 +16,32 @@ NAME = 40
 REACH = 1e15
 """A rate or a speedup beyond it, or below its inverse, is none."""
 
+IMPOSSIBLE = "over 102% of the peak at the measured clock"
+
 WIDE_RANGE = 30.0
 """Rates that differ by more are drawn on a logarithmic axis, or the slow ones could not be seen."""
+
+
+def sound(rows: "pd.DataFrame", column: str) -> "pd.DataFrame":
+    """The rows that a figure of these values draws: what is contended or impossible says nothing
+    of its kernel."""
+    counts = rows[column].gt(0) & rows["verdict"].ne("contended") & ~rows["impossible"]
+    found: pd.DataFrame = rows[counts]
+    return found
+
+
+def impossible(rows: "pd.DataFrame") -> str:
+    """The part of a caption that says how many rows are not drawn because of that, or nothing."""
+    count = int(rows["impossible"].sum())
+    return f" · not drawn: {count} impossible, {IMPOSSIBLE}" if count else ""
 
 
 def one_run(rows: "pd.DataFrame", what: str) -> None:
     """Raises GemmbenchError where there is no row, or rows of several runs."""
     if rows.empty:
-        raise GemmbenchError(f"nothing to draw: no case has a {what}; see `gemmbench show`")
+        raise GemmbenchError(
+            f"nothing to draw: no case has a {what} that counts; see `gemmbench show`"
+        )
     if rows["run_id"].nunique() > 1:
         raise GemmbenchError(
             f"a figure is of one run, these are {rows['run_id'].nunique()}: name one"
@@ -45,5 +63,6 @@ def within_reach(rows: "pd.DataFrame", column: str) -> None:
 def readable(count: int, what: str) -> None:
     if count > MARKS:
         raise GemmbenchError(
-            f"{count} {what} are too many to draw, {MARKS} at most: measure fewer kernels at once"
+            f"{count} {what} are too many to draw, {MARKS} at most: choose some with --kernel, "
+            "--problem or --precision"
         )

@@ -124,6 +124,14 @@ def _notes(found: Explained) -> tuple[str, ...]:
         )
         width = f", ±{percent(100 * top.half_width)}" if math.isfinite(top.half_width) else ""
         notes.append(f"{what}: {top.id}{part}{width}")
+    lower = {one.case.precision for one in found.gaps if _beside_sheet(one)}
+    widths = [
+        f"{one.precision} {half_width(one.roof_tflops, *one.roof_ends) or 'without an interval'}"
+        for one in found.ceilings
+        if one.precision in lower
+    ]
+    if widths:
+        notes.append(f"of roof: the roofs were measured to {', '.join(widths)}")
     memories = [one.causes.memory for one in found.gaps if one.causes.memory]
     for source, memory in {one.source: one for one in memories}.items():
         how = "measured" if memory.measured else "of the sheet"
@@ -146,6 +154,13 @@ def _notes(found: Explained) -> tuple[str, ...]:
         counts = ", ".join(f"{count} {what}" for what, count in found.left_out)
         notes.append(f"not explained: {counts}")
     return tuple(notes)
+
+
+def _beside_sheet(one: Gap) -> bool:
+    """Is a measured roof told of beside a sheet's peak?"""
+    return (
+        math.isfinite(one.pct_roof) and one.causes.top is not None and one.causes.top.kind == "spec"
+    )
 
 
 def echo_explained(found: Sequence[Explained], *, form: Format, filtered: bool) -> None:

@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 
 from gemmbench.analysis.rows import rows_of
 from gemmbench.analysis.speedup import rung
-from gemmbench.show.drawable import NAME, one_run, readable, within_reach
+from gemmbench.show.drawable import NAME, impossible, one_run, readable, sound, within_reach
 from gemmbench.show.results import caption
 from gemmbench.show.style import (
     CHARACTER_IN,
@@ -47,11 +47,12 @@ PANELS = 3
 def ladder(rows: "pd.DataFrame") -> "Figure":
     """Speedup over the base, a bar a kernel and precision, in ladder order; a panel a shape.
 
-    Where the ladder's base ran on some shapes, only those are drawn.
+    Where the ladder's base ran on some shapes, only those are drawn. What is impossible is left
+    out, and so is what is held against it.
     `rows` are one run's, as `analysis.speedup.ladder` returns them. Raises GemmbenchError if no
     row has a speedup over another.
     """
-    shown = rows[rows["speedup"].gt(0) & rows["verdict"].ne("contended")]
+    shown = _over_sound_bases(sound(rows, "speedup"), rows)
     one_run(shown, "speedup")
     within_reach(shown, "speedup")
     shown = _without_lonely(shown)
@@ -79,7 +80,8 @@ def ladder(rows: "pd.DataFrame") -> "Figure":
     named = _named(shown, precisions)
     height = 1.5 + legend_in(width, named) + inch * (bars + 0.8 * len(kernels))
     more = f" · {len(shapes)} of {len(every)} shapes" if len(shapes) < len(every) else ""
-    made = figure(width, height, caption=f"{caption(shown)} · {INTERVALS}{more}")
+    told = f"{caption(shown)} · {INTERVALS}{more}{impossible(rows)}"
+    made = figure(width, height, caption=told)
     grid = made.subplots(1, len(shapes), sharey=True, squeeze=False)[0]
     bases = dict.fromkeys(shown["base_kernel"])
     one_base = printable(next(iter(bases)), NAME) if len(bases) == 1 else ""
@@ -97,6 +99,12 @@ def ladder(rows: "pd.DataFrame") -> "Figure":
     only = f", {precisions[0]}" if len(precisions) == 1 else ""
     head(made, f"Speedup over {one_base or 'the base'}{only}", patches, named)
     return made
+
+
+def _over_sound_bases(shown: "pd.DataFrame", rows: "pd.DataFrame") -> "pd.DataFrame":
+    beyond = set(rows_of(rows[rows["impossible"]], ("group", "kernel", "precision")))
+    bases = rows_of(shown, ("group", "base_kernel", "base_precision"))
+    return shown[[base not in beyond for base in bases]]
 
 
 def _without_lonely(rows: "pd.DataFrame") -> "pd.DataFrame":
@@ -217,8 +225,10 @@ def _absent(axes: "Axes", slots: dict[str, int], drawn: set[str], rows: "pd.Data
     last = list(slots.values())[-1]
     axes.set_ylim(list(middles.values())[-1] + (last - 1) / 2 + 0.9, -0.9)
     became: dict[str, str] = {}
-    for kernel, status, verdict in rows_of(rows, ("kernel", "status", "verdict")):
-        became.setdefault(kernel, "contended" if verdict == "contended" else status)
+    names = ("kernel", "status", "verdict", "impossible")
+    for kernel, status, verdict, beyond in rows_of(rows, names):
+        word = "contended" if verdict == "contended" else status
+        became.setdefault(kernel, "impossible" if beyond else word)
     for name in slots.keys() - drawn:
         said = became.get(name, "not measured")
         axes.annotate(

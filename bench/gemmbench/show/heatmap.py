@@ -13,7 +13,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.patches import Patch, Rectangle
 
 from gemmbench.analysis.grids import Grid, grids, state
-from gemmbench.show.drawable import NAME, WIDE_RANGE, one_run, within_reach
+from gemmbench.show.drawable import IMPOSSIBLE, NAME, WIDE_RANGE, one_run, within_reach
 from gemmbench.show.results import caption
 from gemmbench.show.style import (
     BODY,
@@ -55,6 +55,7 @@ _LOOKS: dict[str, dict[str, Any]] = {
     "unsupported": {"facecolor": "#EEEEEE", "edgecolor": GREY, "hatch": "----"},
     "contended": {"facecolor": "white", "edgecolor": GREY, "hatch": "...."},
     "failed": {"facecolor": "white", "edgecolor": "#D55E00", "hatch": "xxxx"},
+    "impossible": {"facecolor": "white", "edgecolor": "#CC79A7", "hatch": "////"},
 }
 
 
@@ -75,7 +76,8 @@ def heatmap(rows: "pd.DataFrame") -> "Figure":
     panels = every[:PANELS]
     if not panels:
         raise GemmbenchError(
-            "nothing to draw: no kernel has two sizes of M or N at one K; measure some: "
+            "nothing to draw: no kernel with a rate that counts has two sizes of M or N at one K; "
+            "measure some: "
             "gemmbench run --m 512:8192:x2 --n 512:8192:x2 --k 4096"
         )
     known = [row for one in panels for row in one.cells.values() if state(row) == "ok"]
@@ -90,7 +92,8 @@ def heatmap(rows: "pd.DataFrame") -> "Figure":
     height = 1.1 + (PANEL_IN[1] + 0.7) * down + legend_in(width, states)
     more = f" · {len(panels)} of {len(every)} panels, the fastest of each precision first"
     more = more if len(panels) < len(every) else ""
-    made = figure(width, height, caption=f"{caption(rows)}{_widths(known)}{more}")
+    beyond = f" · impossible: {IMPOSSIBLE}" if "impossible" in states else ""
+    made = figure(width, height, caption=f"{caption(rows)}{_widths(known)}{beyond}{more}")
     grid = made.subplots(down, across, squeeze=False).flatten()
     for axes, one in zip(grid, panels, strict=False):
         _draw(axes, one, norm, of_peak=of_peak)

@@ -1,21 +1,18 @@
-"""A history as tables, CSV and JSON."""
+"""A history as tables."""
 
-import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from gemmbench.analysis.series import Change, History, Point, Series, measured_as
+from gemmbench.analysis.series import Change, History, Series, measured_as
+from gemmbench.quantities import counted
+from gemmbench.show.history_columns import frame, to_json
 from gemmbench.show.history_text import (
     caption,
     change_text,
     differs_text,
+    drift_text,
     kernel_of,
-    percent_of,
     problem_of,
     said,
     signed,
@@ -23,13 +20,13 @@ from gemmbench.show.history_text import (
     title_of,
     why_text,
 )
-from gemmbench.show.tables import Format, Table, echo, in_json, plain, without_empty
+from gemmbench.show.tables import Format, Table, echo, plain, without_empty
 from gemmbench.show.text import digits, duration, half_width, percent, printable
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 FORMATS: tuple[Format, ...] = ("table", "markdown", "csv", "json")
+MOST_ROWS = 50
+"""Of a longer series a table has the last ones."""
+
 _SPARKS = "▁▂▃▄▅▆▇█"
 _SPARK = 20
 _NUMBERS = frozenset(
@@ -48,78 +45,18 @@ def write(found: History, form: Format) -> None:
 
 
 def tables(found: History) -> tuple[Table, ...]:
-    """Of one series all its points; of several a line each. Then every change."""
+    """Every change. Then of one series its last points, of several a line each."""
+    made = [changes] if (changes := _changes(found)) else []
     if len(found.series) == 1:
-        made = [_points(found.series[0])]
-    else:
-        made = [_overview(list(part)) for _, part in groupby(found.series, key=measured_as)]
-    if changes := _changes(found):
-        made.append(changes)
-    return tuple(made)
-
-
-def to_json(found: History) -> str:
-    """All of it: the runs with what may differ between them, the series, their points by run."""
-    series = []
-    for one in found.series:
-        own = {name: getattr(one, name) for name in _names(one) if name != "points"}
-        own["points"] = [
-            {"run_id": point.ran.run_id, "file": point.ran.file, "started": point.ran.started}
-            | {name: getattr(point, name) for name in _names(point) if name != "ran"}
-            for point in one.points
-        ]
-        series.append(own)
-    whole = {"delta": found.delta, "runs": found.runs, "series": series}
-    return json.dumps(in_json(msgspec.to_builtins(whole)), indent=1, ensure_ascii=False)
-
-
-def frame(found: History) -> "pd.DataFrame":
-    """A row a point: the series, the run, its figures; `level_tflops` is the median rate of its
-    level, `change` and `change_pct` stand at the first run of a new one, `changed` is what differs
-    from the run before."""
-    import pandas as pd
-
-    rows = [row for one in found.series for row in _rows(one)]
-    return pd.DataFrame(rows).astype(dict.fromkeys(("units", "threads"), "Int64"))
-
-
-def _rows(one: Series) -> Iterable[dict[str, Any]]:
-    own = {name: getattr(one, name) for name in _names(one)}
-    for name in ("points", "changes", "levels", "why_unsure"):
-        del own[name]
-    changes = {change.at: change for change in one.changes}
-    of_level = {
-        place: level.tflops for level in one.levels for place in range(level.first, level.last + 1)
-    }
-    for place, point in enumerate(one.points):
-        ran, change = point.ran, changes.get(place)
-        low, high = (change.step.ratio_low, change.step.ratio_high) if change else (math.nan,) * 2
-        figures = {name: getattr(point, name) for name in _names(point)}
-        del figures["ran"], figures["differs"]
-        yield {
-            **own,
-            "run_id": ran.run_id,
-            "file": ran.file,
-            "started": ran.started.isoformat(),
-            "version": ran.version,
-            **figures,
-            "level_tflops": of_level.get(place, math.nan),
-            "change": change.certainty if change else "",
-            "change_pct": percent_of(change.ratio) if change else math.nan,
-            "change_pct_low": percent_of(low),
-            "change_pct_high": percent_of(high),
-            "changed": "; ".join(map(differs_text, point.differs)),
-        }
-
-
-def _names(one: Series | Point) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(type(one)))
+        return (*made, _points(found.series[0]))
+    parts = groupby(found.series, key=measured_as)
+    return (*made, *(_overview(list(part)) for _, part in parts))
 
 
 def _overview(every: Sequence[Series]) -> Table:
     columns = ("kernel", "precision", "shape", "runs", "first", "last", "best", "trend", "changes")
     table = Table(
-        title=caption(every[0]),
+        title=caption(every),
         columns=columns,
         rows=tuple(map(_line, every)),
         right=_NUMBERS,
@@ -135,12 +72,13 @@ def _line(one: Series) -> tuple[str, ...]:
         for word in ("confirmed", "suspected")
         if (count := sum(change.certainty == word for change in one.changes))
     ]
+    drifts = [] if math.isnan(one.drift_pct) else [f"drifts {one.drift_pct:+.2g}% a run"]
     return (
         *(kernel_of(one), one.precision, problem_of(one), str(len(one.points))),
         *(digits(rates[place]) if rates else "" for place in (0, -1)),
         digits(max(rates, default=math.nan)),
         spark(rates),
-        ", ".join(counts),
+        ", ".join([*counts, *drifts]),
     )
 
 
@@ -163,7 +101,7 @@ def spark(values: Sequence[float], width: int = _SPARK) -> str:
 def _points(one: Series) -> Table:
     changes = {change.at: change for change in one.changes}
     table = Table(
-        title=f"{title_of(one)}: {caption(one)}",
+        title=f"{title_of(one)}: {caption([one])}",
         columns=(
             *("started", "run", "time", "±", "TFLOP/s", "of peak", "verdict", "change"),
             "changed since the run before",
@@ -177,25 +115,38 @@ def _points(one: Series) -> Table:
                 change_text(changes[place]) if place in changes else "",
                 some(list(map(differs_text, point.differs))),
             )
-            for place, point in enumerate(one.points)
+            for place, point in list(enumerate(one.points))[-MOST_ROWS:]
         ),
         right=_NUMBERS - {"change"},
-        notes=tuple(_notes([one])),
+        notes=(*_earlier(one), *_notes([one])),
     )
     return without_empty(
         table, optional=("±", "TFLOP/s", "of peak", "change", "changed since the run before")
     )
 
 
+def _earlier(one: Series) -> Iterable[str]:
+    if (more := len(one.points) - MOST_ROWS) > 0:
+        yield f"{counted(more, 'earlier run')} not shown: --format csv has all"
+
+
 def _notes(every: Sequence[Series]) -> Iterable[str]:
     out = sum(not point.counts for one in every for point in one.points)
     if out:
-        yield f"{out} points do not count: failed, contended or impossible"
+        does = counted(out, "point does not count", "points do not count")
+        yield f"{does}: failed, contended or impossible"
+    drifting = [one for one in every if drift_text(one)]
+    if len(every) == 1 and drifting:
+        yield drift_text(every[0])
+    elif drifting:
+        does = "drifts" if len(drifting) == 1 else "drift"
+        yield f"{len(drifting)} of {len(every)} series {does}: changes of one may be one slow one"
     short = [one for one in every if one.why_unsure]
     if len(every) == 1 and short:
         yield short[0].why_unsure
     elif short:
-        yield f"{len(short)} of {len(every)} series are short; the longest has {_longest(short)}"
+        does = "is" if len(short) == 1 else "are"
+        yield f"{len(short)} of {len(every)} series {does} short; the longest has {_longest(short)}"
 
 
 def _longest(every: Sequence[Series]) -> str:
@@ -219,7 +170,7 @@ def _changes(found: History) -> Table | None:
                 printable(ran.run_id, 16),
                 *(digits(change.before_tflops), digits(change.after_tflops)),
                 *(signed(change.ratio), _interval(change)),
-                *(change.certainty, why_text(change)),
+                *(change.certainty, why_text(change, one)),
             )
             for one, change in rows
         ),

@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING, Literal
 
 from matplotlib.lines import Line2D
 
-from gemmbench.analysis.series import Change, History, Point, Series, measured_as
-from gemmbench.show.history_labels import WIDTH, packed, write
-from gemmbench.show.history_text import caption, signed, title_of
+from gemmbench.analysis.series import History, Point, Series, measured_as
+from gemmbench.show.history_labels import WIDTH
+from gemmbench.show.history_marks import (
+    FASTER,
+    ROW_IN,
+    SLOWER,
+    WHISKERS,
+    labelled,
+    mark_software,
+    mark_steps,
+)
+from gemmbench.show.history_text import caption, drift_text, software, title_of, where_of
 from gemmbench.show.style import (
     GREY,
-    SMALL,
     dress,
     figure,
     head,
@@ -30,17 +38,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PANELS = 6
-WHISKERS = 400
-"""Of more runs the intervals could not be told apart."""
-
-_ROW_IN = 0.15
-_ROWS = 4
 _DATES = 8
-_TEXT = 34
 _LEAST_SPAN = 0.05
 """Of the rate: noise below it must not fill a panel."""
 
-_RUN, _LEVEL, _FASTER, _SLOWER = look(0).colour, "#000000", look(2).colour, look(1).colour
+_RUN, _LEVEL = look(0).colour, "#000000"
 
 
 def draw(found: History, stem: Path) -> list[Path]:
@@ -58,14 +60,15 @@ def picture(found: History) -> "Figure":
         raise GemmbenchError("nothing to draw: no run has a rate that counts; see gemmbench show")
     chosen = set(map(id, sorted(can, key=_interest)[:PANELS]))
     series = [one for one in can if id(one) in chosen]
-    rows = [len(set(_labelled(one).values())) for one in series]
+    rows = [len(set(labelled(one).values())) for one in series]
     alike = len({measured_as(one) for one in series}) == 1
     more = f"{len(series)} of {len(can)} series · " if len(can) > len(series) else ""
-    told = caption(series[0]) if alike else "devices and methods: see the panels"
+    see = ["devices and methods: see the panels", *software(series)]
+    told = caption(series) if alike else " · ".join(see)
     names = _legend(series)
     made = figure(
         WIDTH,
-        1.1 + 2.35 * len(series) + _ROW_IN * sum(rows),
+        1.1 + 2.35 * len(series) + ROW_IN * sum(rows),
         caption=f"{more}{told} · runs in order of time, evenly spaced · changes "
         f"below {100 * found.delta:.3g}% do not count",
     )
@@ -85,8 +88,9 @@ def _interest(one: Series) -> tuple[float, float, int]:
 
 
 def _title(one: Series, *, alike: bool) -> str:
-    title = title_of(one)
-    return printable(title if alike else f"{title}: {caption(one)}", 150)
+    drift = f", {drifts}" if (drifts := drift_text(one)) else ""
+    title = f"{title_of(one)}{drift}"
+    return printable(title if alike else f"{title}: {where_of(one)}", 150)
 
 
 def _drawable(point: Point) -> bool:
@@ -102,15 +106,15 @@ def _legend(series: Sequence[Series]) -> "dict[str, Artist]":
     if any(not point.counts and _drawable(point) for point in points):
         found["contended or impossible: does not count"] = _line(GREY, "o", "", face="white")
     if any(not _drawable(point) for point in points):
-        found["no time"] = _line(_SLOWER, "x", "")
+        found["no time"] = _line(SLOWER, "x", "")
     found["median of a level"] = _line(_LEVEL, "", "-")
     if any(point.differs for point in points):
         found["software, kernel, host or method changed"] = _line(GREY, "", "--")
-    sure = {change.certainty for change in changes}
-    if "confirmed" in sure:
-        found["change, confirmed"] = _line(_SLOWER, "", "-")
-    if "suspected" in sure:
-        found["change, suspected"] = _line(_SLOWER, "", ":")
+    seen = {(change.certainty, change.ratio > 1) for change in changes}
+    for certainty, faster in sorted(seen, key=lambda one: (one[0], not one[1])):  # confirmed first
+        colour, word = (FASTER, "faster") if faster else (SLOWER, "slower")
+        line = _line(colour, "", "-" if certainty == "confirmed" else ":")
+        found[f"change, {certainty}: {word}"] = line
     return found
 
 
@@ -135,12 +139,12 @@ def _panel(axes: "Axes", one: Series, *, rows: int, title: str) -> None:
             )
     axes.set_xlim(-0.6, len(one.points) - 0.4)
     axes.set_ylim(low, high)
-    _software(axes, one)
-    _steps(axes, one)
+    mark_software(axes, one)
+    mark_steps(axes, one)
     _dates(axes, one.points)
     dress(axes, x="", y=rate_unit(one.precision))
     axes.set_title(
-        *(label(title),), fontsize=8.5, loc="left", fontweight="bold", pad=4 + 72 * _ROW_IN * rows
+        *(label(title),), fontsize=8.5, loc="left", fontweight="bold", pad=4 + 72 * ROW_IN * rows
     )
     axes.grid(visible=False, axis="x")
 
@@ -198,66 +202,9 @@ def _runs(axes: "Axes", one: Series, bottom: float) -> None:
             linestyle="none",
             marker="x",
             markersize=size,
-            color=_SLOWER,
+            color=SLOWER,
             clip_on=False,
         )
-
-
-def _marks(one: Series) -> dict[int, str]:
-    """What to write above the runs whose software or else differs from the run before."""
-
-    def text(point: Point) -> str:
-        first, *more = point.differs
-        told = printable(f"{first.what} {first.after or 'none'}", _TEXT)
-        return f"{told} and {len(more)} more" if more else told
-
-    return {place: text(point) for place, point in enumerate(one.points) if point.differs}
-
-
-def _labelled(one: Series) -> dict[int, int]:
-    """The rows of the marks that are written: those at a change of the level before all."""
-    changes = {change.at for change in one.changes}
-    return packed(_marks(one), len(one.points), rows=_ROWS, first=changes)
-
-
-def _software(axes: "Axes", one: Series) -> None:
-    """A dashed line at each run before which something changed, and the new version above it."""
-    marks = _marks(one)
-    written = _labelled(one)
-    for place in marks if len(marks) <= WHISKERS else written:
-        axes.axvline(place - 0.5, color=GREY, linestyle="--", lw=0.7 if place in written else 0.3)
-    for place, row in written.items():
-        points = 2 + 72 * _ROW_IN * row
-        write(axes, place, marks[place], runs=len(one.points), y=1.0, points=points)
-    if hidden := len(marks) - len(written):
-        axes.annotate(
-            *(f"{hidden} more runs with something new are not labelled", (1.0, 0.0)),
-            xycoords="axes fraction",
-            xytext=(0, -20),
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            fontsize=SMALL,
-            color=GREY,
-        )
-
-
-def _steps(axes: "Axes", one: Series) -> None:
-    texts = {change.at: _step_text(change) for change in one.changes}
-    rows = packed(texts, len(one.points), rows=2)
-    for change in one.changes:
-        colour = _FASTER if change.ratio > 1 else _SLOWER
-        line = "-" if change.certainty == "confirmed" else ":"
-        axes.axvline(change.at - 0.5, color=colour, linestyle=line, lw=1.4)
-        if change.at in rows:
-            y = 4 + 72 * _ROW_IN * rows[change.at]
-            text = texts[change.at]
-            write(axes, change.at, text, runs=len(one.points), y=0.0, points=y, colour=colour)
-
-
-def _step_text(change: Change) -> str:
-    mark = "▲" if change.ratio > 1 else "▼"
-    return f"{mark} {signed(change.ratio)}" + ("" if change.certainty == "confirmed" else "?")
 
 
 def _dates(axes: "Axes", points: Sequence[Point]) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 EXPLAINED = ("waterfall", "roofline")
-CHOOSING = (*EXPLAINED, "heatmap", "samples")
+CHOOSING = ("ladder", "sweep", *EXPLAINED, "heatmap", "samples")
 """Kinds that --problem, --kernel and --precision are for."""
 
 

@@ -4,6 +4,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from gemmbench.analysis.rows import rows_of
+from gemmbench.quantities import counted
 from gemmbench.show.tables import Table, without_empty
 from gemmbench.show.text import (
     device_named,
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 REASON = 70
 CAPTION = 500
 SAID_ALIKE = 3
-SOFTWARE = ("torch", "cuda", "hip", "rocm", "driver", "triton", "numba")
+SOFTWARE = (
+    *("torch", "cuda", "hip", "rocm", "nvidia_driver", "amdgpu_driver"),
+    *("triton", "numba"),
+)
 _BASE = ("base_kernel", "base_precision", "precision")
 _RATES = ("TFLOP/s", "of peak", "of roof")
 _SPARSE_RATES = ("sparse TFLOP/s", "of sparse peak")
@@ -75,7 +79,8 @@ def caption(rows: "pd.DataFrame") -> str:
 
 
 def _run(shown: "pd.DataFrame", *, title: str, hidden: int = 0, sparse: bool = False) -> Table:
-    notes = [f"{hidden} unsupported cases are not shown"] if hidden else []
+    told = counted(hidden, "unsupported case is not shown", "unsupported cases are not shown")
+    notes = [told] if hidden else []
     measured = shown[shown["speedup"].notna()]
     overs = dict.fromkeys(
         printable(kernel) + ("" if base == precision else f" in {base}")
@@ -86,7 +91,7 @@ def _run(shown: "pd.DataFrame", *, title: str, hidden: int = 0, sparse: bool = F
     if shown["impossible"].any():
         notes.append("impossible: over 102% of the peak at the measured clock")
     if shown["pct_roof"].notna().any():
-        notes.append("of roof: of what the device's own units were measured to reach")
+        notes.append(roof_note(shown))
     if len(void := dict.fromkeys(shown.loc[shown["roof_void"], "precision"])):
         notes.append(
             f"void: the measured roof of {', '.join(map(printable, void))}, as a verified kernel "
@@ -109,6 +114,20 @@ def _run(shown: "pd.DataFrame", *, title: str, hidden: int = 0, sparse: bool = F
     return without_empty(table, optional=(*_RATES[1:], _SPARSE_RATES[1], "speedup"))
 
 
+def roof_note(rows: "pd.DataFrame") -> str:
+    """What `of roof` is of, and to within what each precision's roof is known."""
+    known = rows[rows["pct_roof"].notna()].drop_duplicates("precision")
+    names = ("precision", "roof_tflops", "roof_tflops_low", "roof_tflops_high")
+    widths = [
+        f"{printable(name)} {half_width(value, low, high) or 'without an interval'}"
+        for name, value, low, high in rows_of(known, names)
+    ]
+    return (
+        "of roof: of what the device's own units were measured to reach: "
+        f"{', '.join(widths)}; the share is known no better than that"
+    )
+
+
 def _warnings(rows: "pd.DataFrame") -> list[str]:
     """A line a row; what is said of many rows alike is said once."""
     counts = rows["warnings"].value_counts(sort=False)
@@ -123,23 +142,24 @@ def _warnings(rows: "pd.DataFrame") -> list[str]:
 def _cells(row: Any, *, sparse: bool) -> tuple[str, ...]:
     dense = (digits(row.tflops), percent(row.pct_peak), percent(row.pct_roof))
     return (
-        _kernel(row),
+        kernel_of(row),
         row.precision,
         problem_of(row),
         duration(row.time_us),
         half_width(row.time_us, row.time_us_low, row.time_us_high),
         *((digits(row.sparse_tflops), percent(row.pct_sparse_peak)) if sparse else dense),
-        "base" if _is_base(row) else times(row.speedup),
+        "base" if is_base(row) else times(row.speedup),
         _said(row),
     )
 
 
-def _kernel(row: Any) -> str:
+def kernel_of(row: Any) -> str:
     """Its name, and what changes its numerics."""
     return printable(row.kernel) + (f" [{printable(row.modes)}]" if row.modes else "")
 
 
-def _is_base(row: Any) -> bool:
+def is_base(row: Any) -> bool:
+    """Is it what the speedups of its ladder are over?"""
     return bool(row.kernel == row.base_kernel and row.precision == row.base_precision)
 
 
@@ -157,7 +177,13 @@ def _said(row: Any) -> str:
     """Verdict or status, and its reason."""
     if row.status != "ok":
         return f"{row.status}: {printable(row.reason, REASON)}" if row.reason else row.status
-    words = [row.verdict if isinstance(row.verdict, str) else "not measured"]
+    verdict = row.verdict if isinstance(row.verdict, str) else "not measured"
+    return ", ".join((verdict, *besides(row)))
+
+
+def besides(row: Any) -> tuple[str, ...]:
+    """What a reader must know beside the verdict of a measured row."""
+    words: list[str] = []
     if row.n_repeats < row.of_repeats:
         words.append(f"{row.n_repeats} of {row.of_repeats} repeats count")
     if row.impossible:
@@ -166,7 +192,12 @@ def _said(row: Any) -> str:
         words.append("power limited")
     if row.speedup_reason and row.speedup_reason != row.verdict:
         words.append(printable(row.speedup_reason, REASON))
-    return ", ".join(words)
+    return tuple(words)
+
+
+def exact_check(by: str) -> str:
+    """The words for a record's `check.exact_by`; another tool's own stay as they are."""
+    return {"product": "a product in float64", "freivalds": "Freivalds' check"}.get(by, by)
 
 
 def _best(rows: "pd.DataFrame") -> Table:
@@ -180,13 +211,13 @@ def _best(rows: "pd.DataFrame") -> Table:
             over += f" at {row.speedup_shape}"
         return (
             row.precision,
-            _kernel(row),
+            kernel_of(row),
             problem_of(row),
             digits(row.tflops),
             interval if math.isfinite(row.tflops_low) else "",
             percent(row.pct_peak) + unit if math.isfinite(row.pct_peak) else "",
             percent(row.pct_roof),
-            "base" if _is_base(row) else times(row.speedup) + over,
+            "base" if is_base(row) else times(row.speedup) + over,
             row.verdict,
         )
 
@@ -198,5 +229,6 @@ def _best(rows: "pd.DataFrame") -> Table:
         ),
         rows=tuple(cells(row) for row in rows_of(rows)),
         right=_NUMBERS - {"speedup"},
+        notes=(roof_note(rows),) if rows["pct_roof"].notna().any() else (),
     )
     return without_empty(table, optional=("95% interval", "of dense peak", "of roof", "speedup"))

@@ -179,7 +179,8 @@ def _panel(axes: "Axes", row: Any, strips: Sequence[_Strip], *, rasterized: bool
                 zorder=3 if lone else 2,
                 **_LOOKS[name],
             )
-        _beyond(axes, place, [us for us in one.every_us if us > high], unit=unit, scale=scale)
+        beyond = [us / scale for us in one.every_us if not low <= us <= high]
+        _beyond(axes, place, beyond, unit=unit, middle=high / scale)
     _time_axis(axes, low / scale, high / scale)
     axes.set_yticks(range(len(shown)), [f"repeat {one.repeat + 1}" for one in shown])
     axes.set_ylim(len(shown) - 0.4, -0.6)
@@ -202,21 +203,32 @@ def _range(row: Any, strips: Sequence[_Strip]) -> tuple[float, float]:
     return min(*bulk, *kept), max(*bulk, *kept)
 
 
-def _beyond(
-    axes: "Axes", place: int, times_us: Sequence[float], *, unit: str, scale: float
-) -> None:
-    """How many samples lie right of the axis, and how far."""
-    if not times_us:
-        return
-    axes.annotate(
-        f"{len(times_us)} more, up to {digits(max(times_us) / scale, 3)} {unit} →",
-        (0.995, place - 0.4),
-        xycoords=("axes fraction", "data"),
-        ha="right",
-        va="center",
-        fontsize=SMALL - 1,
-        color=GREY,
-    )
+def _beyond(axes: "Axes", place: int, times: Sequence[float], *, unit: str, middle: float) -> None:
+    """How many samples lie left and right of the axis, which `middle` is on, and how far."""
+    fast, slow = [one for one in times if one < middle], [one for one in times if one > middle]
+    for some, said, at, side in (
+        (
+            fast,
+            f"← {len(fast)} more, down to {digits(min(fast, default=0), 3)} {unit}",
+            0.005,
+            "left",
+        ),
+        (
+            slow,
+            f"{len(slow)} more, up to {digits(max(slow, default=0), 3)} {unit} →",
+            0.995,
+            "right",
+        ),
+    ):
+        if some:
+            axes.annotate(
+                *(said, (at, place - 0.4)),
+                xycoords=("axes fraction", "data"),
+                ha=side,
+                va="center",
+                fontsize=SMALL - 1,
+                color=GREY,
+            )
 
 
 def _spread(count: int) -> Any:

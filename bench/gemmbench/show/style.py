@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from gemmbench.show.text import printable
+from gemmbench.show.text import rate_unit as rate_unit
 from gemmkernels.errors import GemmbenchError
 from gemmkernels.ladder import LADDER
 from gemmkernels.precision import PRECISIONS
@@ -80,7 +81,8 @@ def look(index: int) -> Look:
 def kernel_looks(names: Sequence[str]) -> dict[str, Look]:
     """The looks of kernels: the ladder's own are the same in every figure, as far as they can be.
 
-    Up to 24 kernels differ in their marker, so also in grey and where there are no lines.
+    Up to 24 kernels differ in their marker, so also in grey and where there are no lines; up to 8
+    in their colour too.
     """
     shipped = [kernel.name for kernel in LADDER]
     own = [name for name in names if name not in shipped]
@@ -91,7 +93,8 @@ def kernel_looks(names: Sequence[str]) -> dict[str, Look]:
 
 
 def precision_looks(names: Sequence[str]) -> dict[str, Look]:
-    """The looks of the bars of precisions; up to 8 differ in their hatch, so also in grey."""
+    """The looks of the bars of precisions; up to 8 differ in their hatch, so also in grey, and in
+    their colour."""
     known = {name: index for index, name in enumerate(PRECISIONS)}
     few = len(names) <= len(HATCHES)
     places = {name: known.get(name, len(known)) for name in names}
@@ -99,13 +102,26 @@ def precision_looks(names: Sequence[str]) -> dict[str, Look]:
 
 
 def _apart(places: Mapping[str, int], sign: Callable[[Look], object]) -> dict[str, Look]:
-    """Each the look of its place, or the next one whose sign no other has."""
-    taken: set[object] = set()
+    """Each the look of its place; or the next one whose sign, and of few whose colour, no other
+    has."""
+    few = len(places) <= len(COLOURS)
     found: dict[str, Look] = {}
+    taken: set[object] = set()
+
+    def take(name: str, one: Look) -> None:
+        found[name] = one
+        taken.update((sign(one), one.colour if few else None))
+
+    def is_free(one: Look) -> bool:
+        return sign(one) not in taken and not (few and one.colour in taken)
+
+    for name, place in places.items():  # those that stay first: none must yield to one that moves
+        if is_free(look(place)):
+            take(name, look(place))
     for name, place in places.items():
-        ring = [look((place + step) % _LOOKS) for step in range(_LOOKS)]
-        found[name] = next((one for one in ring if sign(one) not in taken), ring[0])
-        taken.add(sign(found[name]))
+        if name not in found:
+            ring = [look((place + step) % _LOOKS) for step in range(_LOOKS)]
+            take(name, next(filter(is_free, ring), ring[0]))
     return found
 
 
@@ -154,10 +170,6 @@ def legend_in(width: float, names: Sequence[str]) -> float:
 def _columns(width: float, names: Sequence[str]) -> int:
     longest = max((len(name) for name in names), default=1)
     return max(1, min(len(names), int(width / ((longest + 7) * CHARACTER_IN))))
-
-
-def rate_unit(precision: str) -> str:
-    return "TOP/s" if precision.startswith("int8") else "TFLOP/s"
 
 
 def grid_of(count: int) -> tuple[int, int]:

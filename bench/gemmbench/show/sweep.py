@@ -1,6 +1,7 @@
 """The figure of rates over sizes."""
 
 import math
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,15 @@ from matplotlib.ticker import FixedLocator, NullFormatter
 
 from gemmbench.analysis.rows import rows_of
 from gemmbench.analysis.speedup import rung
-from gemmbench.show.drawable import NAME, WIDE_RANGE, one_run, readable, within_reach
+from gemmbench.show.drawable import (
+    NAME,
+    WIDE_RANGE,
+    impossible,
+    one_run,
+    readable,
+    sound,
+    within_reach,
+)
 from gemmbench.show.results import caption
 from gemmbench.show.style import (
     GREY,
@@ -48,44 +57,93 @@ def sweep(rows: "pd.DataFrame") -> "Figure":
     """TFLOP/s over size, a line a kernel with its 95% interval, the dense peak dashed; a panel a
     precision.
 
-    The size of a product that is no cube is the cube root of M·N·K, and such are marks without a
-    line. What is contended is left out,
-    here and in `ladder`: its time says nothing. `rows` are one run's, as
-    `analysis.speedup.ladder` or `pooled` return them. Raises GemmbenchError if no row has a rate.
+    The size of a product that is no cube is the cube root of batch·M·N·K, and such are marks
+    without a line; so are those with a label. Where a panel has a kernel in several layouts, modes
+    or batches, each has a line of its own. What is contended or impossible is left out, here and in
+    `ladder`: its time says nothing. `rows` are one run's, as `analysis.speedup.ladder` or `pooled`
+    return them. Raises GemmbenchError if no row has a rate.
     """
-    shown = rows[rows["tflops"].gt(0) & rows["verdict"].ne("contended")]
+    shown = sound(rows, "tflops")
     one_run(shown, "rate")
     within_reach(shown, "tflops")
+    shown = shown.assign(variant=_variants(shown))
     precisions = list(dict.fromkeys(shown["precision"]))
-    rungs = {row.kernel: rung(row.kernel, row.tier) for row in rows_of(shown, ("kernel", "tier"))}
-    kernels = sorted(rungs, key=rungs.__getitem__)
-    readable(len(kernels) * len(precisions), "lines")
-    looks = kernel_looks(kernels)
-    names = [printable(name, NAME) for name in kernels]
+    rungs = {
+        (row.kernel, row.variant): rung(row.kernel, row.tier)
+        for row in rows_of(shown, ("kernel", "variant", "tier"))
+    }
+    series = sorted(rungs, key=rungs.__getitem__)
+    readable(len(series) * len(precisions), "lines")
+    looks = _looks(series)
+    names = [f"{printable(name, NAME)} {variant}".rstrip() for name, variant in series]
     down, across = grid_of(len(precisions))
     width = 6.8 if across == 1 else 4.3 * across
     height = 1.0 + (3.6 if down == 1 else 2.9) * down + legend_in(width, names)
-    longest = int(shown.groupby(["kernel", "precision"], sort=False).size().max())
+    unnamed = shown[shown["label"].eq("")]
+    longest = unnamed.groupby(["kernel", "variant", "precision"], sort=False).size().max()
     cubes = bool((shown["m"].eq(shown["n"]) & shown["n"].eq(shown["k"])).all())
     told = "bands: 95% intervals" if cubes and longest > FEW else INTERVALS
-    made = figure(width, height, caption=f"{caption(shown)} · {told}")
+    made = figure(width, height, caption=f"{caption(shown)} · {told}{impossible(rows)}")
     grid = made.subplots(down, across, squeeze=False).flatten()
     wide = shown["tflops"].max() > WIDE_RANGE * shown["tflops"].min()
     for axes, precision in zip(grid, precisions, strict=False):
         part = shown[shown["precision"] == precision]
-        for name in kernels:
-            _line(axes, list(rows_of(part[part["kernel"] == name])), looks[name], joined=cubes)
+        for one in series:
+            mine = list(rows_of(part[part["kernel"].eq(one[0]) & part["variant"].eq(one[1])]))
+            _line(axes, [row for row in mine if not row.label], looks[one], joined=cubes)
+            _line(axes, [row for row in mine if row.label], looks[one], joined=False)
         _rates(axes, part, scale="log" if wide else "linear")
         _sizes(axes, part)
-        size = "M = N = K" if cubes else "cube root of M·N·K"
-        dress(axes, x=size, y=rate_unit(precision), title=precision)
+        dress(axes, x=_axis_of(shown, cubes=cubes), y=rate_unit(precision), title=precision)
     for axes in grid[len(precisions) :]:
         axes.remove()
+    joined = cubes and not unnamed.empty
     lines = [
-        Line2D([], [], linestyle=one.line if cubes else "", **one.mark(4)) for one in looks.values()
+        Line2D([], [], linestyle=look.line if joined else "", **look.mark(4))
+        for look in looks.values()
     ]
     head(made, f"Rate of {names[0]}" if len(names) == 1 else "Rate over size", lines, names)
     return made
+
+
+_VARIANT = ("layout", "modes", "batch", "experts")
+
+
+def _variants(rows: "pd.DataFrame") -> list[str]:
+    """Of each row, by what it differs from others of its kernel; empty where no panel has a kernel
+    in several variants."""
+    in_panel: dict[tuple[str, str], set[tuple[Any, ...]]] = {}
+    for kernel, precision, *variant in rows_of(rows, ("kernel", "precision", *_VARIANT)):
+        in_panel.setdefault((kernel, precision), set()).add(tuple(variant))
+    if all(len(some) == 1 for some in in_panel.values()):
+        return [""] * len(rows)
+    differ = [name for name in _VARIANT if rows[name].nunique() > 1]
+    words: dict[str, Callable[[Any], str]] = {
+        "layout": str,
+        "modes": lambda modes: f"[{printable(modes, NAME)}]" if modes else "",
+        "batch": lambda batch: f"batch {batch}" if batch > 1 else "",
+        "experts": lambda experts: f"{experts} experts" if experts > 1 else "",
+    }
+    return [
+        " ".join(filter(None, (words[name](getattr(row, name)) for name in differ)))
+        for row in rows_of(rows, _VARIANT)
+    ]
+
+
+def _looks(series: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Look]:
+    """The first variant of a kernel looks as that kernel does in other figures."""
+    names: dict[tuple[str, str], str] = {}
+    for kernel, variant in series:
+        again = any(kernel == other for other, _ in names)
+        names[kernel, variant] = f"{kernel} {variant}" if again else kernel
+    found = kernel_looks(list(names.values()))
+    return {one: found[name] for one, name in names.items()}
+
+
+def _axis_of(rows: "pd.DataFrame", *, cubes: bool) -> str:
+    if rows["batch"].gt(1).any():
+        return "cube root of batch·M·N·K"
+    return "M = N = K" if cubes and rows["experts"].le(1).all() else "cube root of M·N·K"
 
 
 def _line(axes: "Axes", rows: list[Any], one: Look, *, joined: bool) -> None:

@@ -12,7 +12,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from gemmbench.analysis.speedup import rung
-from gemmbench.analysis.timeline import Moment, repeats, throttled, throttling, timeline
+from gemmbench.analysis.timeline import (
+    Moment,
+    is_power_limited,
+    repeats,
+    throttled,
+    throttling,
+    timeline,
+)
 from gemmbench.records.frame import frame, spec_of
 from gemmbench.records.reader import Run
 from gemmbench.show.drawable import NAME
@@ -71,7 +78,7 @@ def telemetry(run: Run) -> "Figure":
     """Clock in MHz, power in W and temperature in °C over the time of the run, a mark a turn.
 
     Of a resumed run the sittings follow one another. Raises GemmbenchError where no sensor saw
-    anything.
+    anything, and where the turns took no time.
     """
     every = timeline(run)
     sensors = [one for one in _sensors(run) if any(not math.isnan(one.of(seen)) for seen in every)]
@@ -79,8 +86,11 @@ def telemetry(run: Run) -> "Figure":
         raise GemmbenchError(
             "nothing to draw: no sensor saw this run; a GPU's are read "
             "by nvidia-ml-py or amdsmi, a CPU's where cpufreq or RAPL may be read, and short turns "
-            "(--quick) see no power: gemmbench doctor tells what is missing"
+            "(--preset quick) see no power: gemmbench doctor tells what is missing"
         )
+    last_s = max(one.stop_s for one in every)
+    if not last_s > 0:
+        raise GemmbenchError("nothing to draw: the turns of this run took no time; is it damaged?")
     tiers = {record.kernel: record.tier for record in run.records}
     kernels = sorted({one.kernel for one in every}, key=lambda name: rung(name, tiers[name]))
     looks = kernel_looks(kernels) if len(kernels) <= KERNELS else dict.fromkeys(kernels, look(0))
@@ -91,7 +101,6 @@ def telemetry(run: Run) -> "Figure":
     if reasons:
         handles.append(Patch(**_THROTTLED))
         names = [*names, f"throttled: {', '.join(reasons).replace('_', ' ')}"]
-    last_s = max(one.stop_s for one in every)
     unit, scale = next((name, size) for name, size, least in UNITS if last_s >= least)
     width = 9.0
     least = 1 if reasons else 2
@@ -237,8 +246,8 @@ def _caption(run: Run, every: Sequence[Moment]) -> str:
     told = [device, "a mark a turn, at its middle"]
     if step > 1:
         told[1] = f"a mark is the median of up to {step} turns, its line the lowest to the highest"
-    limited = [one for one in run.records if (one.limits.get("power") or 0.0) > 0]
-    told += [f"at the power limit: {len(limited)} of {len(run.records)} records"] if limited else []
+    limited = sum(map(is_power_limited, run.records))
+    told += [f"at the power limit: {limited} of {len(run.records)} records"] if limited else []
     sittings = len({one.sitting for one in run.records})
     told += [f"{sittings} sittings, one after the other"] if sittings > 1 else []
     return " · ".join(told)

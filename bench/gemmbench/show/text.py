@@ -69,3 +69,8 @@ def times(value: float) -> str:
 
 def percent(value: float) -> str:
     return f"{digits(value, 3)}%" if math.isfinite(value) else ""
+
+
+def rate_unit(precision: str) -> str:
+    """Of a rate: integers are no floating-point operations."""
+    return "TOP/s" if precision.startswith("int") else "TFLOP/s"

@@ -54,6 +54,8 @@ def waterfall(gaps: Sequence[Gap], *, rows: "pd.DataFrame") -> "Figure":
     down, across = grid_of(len(shown))
     more = f" · {len(shown)} of {len(gaps)} cases" if len(shown) < len(gaps) else ""
     width = 6.8 if across == 1 else 1.2 + 3.5 * across
+    wide = any(_half(one) for one in shown)
+    more += " · ±: the roof's own 95% interval, which the percentages leave out" if wide else ""
     made = figure(width, 0.8 + 2.75 * down, caption=f"{caption(rows)} · {INTERVALS}{more}")
     grid = made.subplots(down, across, squeeze=False, sharey=True).flatten()
     for axes, one in zip(grid, shown, strict=False):
@@ -64,12 +66,20 @@ def waterfall(gaps: Sequence[Gap], *, rows: "pd.DataFrame") -> "Figure":
     return made
 
 
+def _half(one: Gap) -> float:
+    """Half of the interval of a measured roof, as a fraction; of a sheet's peak it is 0."""
+    half = one.causes.top.half_width if one.causes.top else 0.0
+    return half if half > 0 else 0.0
+
+
 def _steps(axes: "Axes", one: Gap) -> None:
     case, top = one.case, one.causes.top
     assert top is not None
     rates = [case.flop / factor.before_us / 1e6 for factor in one.factors]
     kind = {"spec": "sparse" if top.sparse else "dense", "roof": "roof"}[top.kind]
-    _bar(axes, 0, 0.0, top.tflops, FULL, f"{digits(top.tflops)} {kind}")
+    half = _half(one)
+    width = f" ±{digits(100 * half, 2)}%" if half else ""
+    _bar(axes, 0, 0.0, top.tflops, FULL, f"{digits(top.tflops)} {kind}{width}")
     for place, factor in enumerate(one.factors, start=1):
         _step(axes, place, one, factor)
     last = len(one.factors) + 1
@@ -78,7 +88,7 @@ def _steps(axes: "Axes", one: Gap) -> None:
     names = ["peak", *(NAMES[factor.cause] for factor in one.factors), "measured"]
     axes.set_yticks(range(last + 1), [label(name) for name in names])
     axes.set_ylim(last + 0.6, -0.6)
-    axes.set_xlim(0, 1.42 * max(*rates, case.tflops))
+    axes.set_xlim(0, (1.6 if width else 1.42) * max(*rates, case.tflops))
     title = f"{case.precision}  {case.shape}\n{printable(case.kernel, NAME)}"
     dress(axes, x=rate_unit(case.precision), y="", title=title, grid="x")
 
@@ -87,14 +97,18 @@ def _step(axes: "Axes", place: int, one: Gap, factor: Factor) -> None:
     before, after = (one.case.flop / us / 1e6 for us in (factor.before_us, factor.after_us))
     axes.plot([before, before], [place - 1.4, place + 0.4], color=GREY, linewidth=0.6)
     known = not math.isnan(one.factor(factor.cause))
-    if not known:
-        said = "not known"
-    elif after > before:
-        said = "refuted: " * (factor.cause == "kernel") + f"+{percent(100 * (after / before - 1))}"
-    else:
-        said = f"−{percent(100 * (1 - after / before))}" if after < before else "no loss"
-    colour = GAIN if after > before else LOSS
+    colour, said = GAIN if after > before else LOSS, step_text(one, factor)
     _bar(axes, place, min(before, after), max(before, after), colour, said, faint=not known)
+
+
+def step_text(one: Gap, factor: Factor) -> str:
+    """What a cause takes of the rate before it, or gives."""
+    if math.isnan(one.factor(factor.cause)):
+        return "not known"
+    before, after = (one.case.flop / us / 1e6 for us in (factor.before_us, factor.after_us))
+    if after > before:
+        return "refuted: " * (factor.cause == "kernel") + f"+{percent(100 * (after / before - 1))}"
+    return f"−{percent(100 * (1 - after / before))}" if after < before else "no loss"
 
 
 def _bar(

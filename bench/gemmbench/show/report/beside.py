@@ -84,7 +84,11 @@ def _beside(one: Against, *, number: int, drawn: bool) -> Beside:
         head=f"{_called(one.b)} against {_called(one.a)}",
         title=f"b: {b} against a: {a}",
         unlike="; ".join(found.unlike),
-        counts=tuple((word, found.count(word), tone_of(word)) for word in words),
+        counts=tuple(
+            (word, count, tone_of(word) if count else "")
+            for word in words
+            for count in [found.count(word)]
+        ),
         notes=(counts.partition("; ")[2], *notes),
         means=means(found) if found.geomeans else None,
         changed=rows_table(found, changed, title="Changed most") if changed else None,

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from gemmbench.analysis.gap import Gap
-from gemmbench.analysis.overview import Seen
-from gemmbench.records.reader import Run
+from gemmbench.analysis.overview import RunOverview, Seen
 from gemmbench.records.schema import Record
-from gemmbench.show.text import digits, duration, percent, printable
+from gemmbench.show.results import exact_check, is_base, kernel_of
+from gemmbench.show.text import digits, duration, percent, printable, rate_unit
 from gemmkernels.kernel import settings_text
 from gemmkernels.ladder import LADDER
 from gemmkernels.problem import shape_text
@@ -28,7 +28,7 @@ _LIMITS = {
 }
 
 
-def facts(run: Run, row: Any, seen: Seen) -> tuple[tuple[str, tuple[Fact, ...]], ...]:
+def facts(one: RunOverview, row: Any, seen: Seen) -> tuple[tuple[str, tuple[Fact, ...]], ...]:
     """Groups of (what, value), each under its heading; what is not known is left out.
 
     `row` is the case's, of `analysis.speedup.ladder`; Any, as no type checker knows its columns.
@@ -36,9 +36,9 @@ def facts(run: Run, row: Any, seen: Seen) -> tuple[tuple[str, tuple[Fact, ...]],
     told = next((one for one in seen.records if one.status == row.status), seen.records[0])
     groups = (
         ("What ran", _ran(row, told)),
-        ("Measured", _measured(row, seen.records)),
+        ("Measured", _measured(row, seen)),
         ("Verified", _verified(row, seen.records)),
-        ("To repeat it", _again(run, row, told)),
+        ("To repeat it", _again(one, row, told)),
     )
     kept = ((head, tuple(_known(found))) for head, found in groups)
     return tuple((head, some) for head, some in kept if some)
@@ -53,7 +53,7 @@ def notes(gap: Gap) -> tuple[str, ...]:
         part = f", {percent(100 * top.scaled)} of it as {top.partition}" if top.partition else ""
         by = "; ".join(one.title or one.id for one in top.sources)
         found.append(
-            f"{digits(top.tflops)} {unit_of(gap.case.precision)}: {what} ({top.unit}), {top.id}"
+            f"{digits(top.tflops)} {rate_unit(gap.case.precision)}: {what} ({top.unit}), {top.id}"
             f"{part}{f' ({by})' if by else ''}"
         )
     if (clock := causes.clock) and top:
@@ -77,16 +77,6 @@ def notes(gap: Gap) -> tuple[str, ...]:
         names = " and ".join(one.cause for one in causes.unknown if one.why == why)
         found.append(f"{names} not known: {why}")
     return tuple(printable(one, LONG) for one in found)
-
-
-def unit_of(precision: str) -> str:
-    """Of a rate: integers are no floating-point operations."""
-    return "TOP/s" if precision.startswith("int") else "TFLOP/s"
-
-
-def kernel_of(row: Any) -> str:
-    """Its name, and what changes its numerics."""
-    return printable(row.kernel, LONG) + (f" [{printable(row.modes, LONG)}]" if row.modes else "")
 
 
 def _known(found: Iterable[Fact]) -> Iterator[Fact]:
@@ -115,19 +105,35 @@ def _ran(row: Any, one: Record) -> Iterator[Fact]:
     yield "library kernels launched", row.launched
 
 
-def _measured(row: Any, records: Iterable[Record]) -> Iterator[Fact]:
-    timed = [one for one in records if one.status == "ok"]
-    turns = [turn for one in timed for turn in one.turns]
+def time_told(row: Any) -> str:
+    """The time of a row with its interval, empty where it has none."""
+    if not math.isfinite(row.time_us):
+        return ""
+    return _interval(duration, row.time_us, row.time_us_low, row.time_us_high)
+
+
+def _rates(row: Any) -> tuple[float, float, float]:
+    """The rate and its interval; the frame has a sparse one's own rate only."""
+    if math.isfinite(row.tflops):
+        return row.tflops, row.tflops_low, row.tflops_high
+    work = row.sparse_tflops * row.time_us
+    return row.sparse_tflops, work / row.time_us_high, work / row.time_us_low
+
+
+def _measured(row: Any, seen: Seen) -> Iterator[Fact]:
+    timed = [one for one in seen.records if one.status == "ok"]
+    those = [one for one, fine in zip(seen.records, seen.counts, strict=True) if fine]
+    turns = [turn for one in those for turn in one.turns]
     if math.isfinite(row.time_us):
-        yield "time", _interval(duration, row.time_us, row.time_us_low, row.time_us_high)
-        some = (row.tflops, row.tflops_low, row.tflops_high)
-        sparse = (row.sparse_tflops, math.nan, math.nan)
-        rates = some if math.isfinite(row.tflops) else sparse
-        yield "rate", _interval(lambda one: f"{digits(one)} {unit_of(row.precision)}", *rates)
+        yield "time", time_told(row)
+        unit = rate_unit(row.precision)
+        yield "rate", _interval(lambda one: f"{digits(one)} {unit}", *_rates(row))
     if turns:
-        counts = f"{row.n_samples} in {len(turns)} turns"
+        counts = f"{sum(turn.n_samples for turn in turns)} in {len(turns)} turns"
         lost = sum(turn.disturbed for turn in turns)
-        yield "samples", f"{counts}, {lost} of them disturbed" if lost else counts
+        told = f"{counts}, {lost} of them disturbed" if lost else counts
+        beside = len(timed) - len(those)
+        yield "samples", f"{told}, without {beside} contended repeats" if beside else told
     repeats = row.n_repeats
     if row.of_repeats > 1:
         counted = f"{repeats} of {row.of_repeats} count" if repeats < row.of_repeats else repeats
@@ -136,7 +142,7 @@ def _measured(row: Any, records: Iterable[Record]) -> Iterator[Fact]:
     yield "speedup", _speedup(row)
     yield "clock, median", f"{row.clock_mhz:.0f} MHz" if math.isfinite(row.clock_mhz) else ""
     yield "power, median", f"{digits(row.power_w, 3)} W" if math.isfinite(row.power_w) else ""
-    rate = f"{digits(row.tflops_per_w, 3)} {unit_of(row.precision)} per W"
+    rate = f"{digits(row.tflops_per_w, 3)} {rate_unit(row.precision)} per W"
     yield "efficiency", rate if math.isfinite(row.tflops_per_w) else ""
     yield "energy", _energy(timed)
     yield "clock limited by", _limits(timed)
@@ -154,14 +160,14 @@ def _verified(row: Any, records: Iterable[Record]) -> Iterator[Fact]:
         yield "largest error", "not finite"
     yield "rounding bound", checks[0].bound
     yield "rows checked", ", ".join(map(str, dict.fromkeys(one.rows for one in checks)))
-    yield "exact check by", ", ".join(dict.fromkeys(_exact(one.exact_by) for one in checks))
+    yield "exact check by", ", ".join(dict.fromkeys(exact_check(one.exact_by) for one in checks))
 
 
-def _again(run: Run, row: Any, one: Record) -> Iterator[Fact]:
+def _again(of: RunOverview, row: Any, one: Record) -> Iterator[Fact]:
     """A command line for what `gemmbench run` measured; a tuner's or another tool's has none."""
-    header = run.header
+    header = of.run.header
     method = header.method
-    yield "file", run.path.name
+    yield "file", of.name
     yield "group", one.group
     if header.tool or header.tuning:
         return
@@ -195,7 +201,7 @@ def _speedup(row: Any) -> str:
     if not _base_of(row):
         return ""
     over = f"over {row.base_kernel} in {row.base_precision}"
-    if row.kernel == row.base_kernel and row.precision == row.base_precision:
+    if is_base(row):
         return "this is the base"
     if not math.isfinite(row.speedup):
         return f"not known: {row.speedup_reason}" if row.speedup_reason else ""
@@ -213,10 +219,6 @@ def _interval(form: Any, value: float, low: float, high: float) -> str:
 
 def _whole(value: float) -> str:
     return f"{value:,.0f}" if math.isfinite(value) else ""
-
-
-def _exact(by: str) -> str:
-    return {"product": "a product in float64", "freivalds": "Freivalds' algorithm"}.get(by, by)
 
 
 def _energy(timed: Iterable[Record]) -> str:

@@ -96,7 +96,7 @@
   /** The spread of the samples, with the time that is told and its interval, and of each repeat. */
   function histogram(samples, time) {
     const [, low, high, clean, disturbed, , , , spreads] = samples;
-    const quartiles = spreads.flatMap((one) => one.slice(2));
+    const quartiles = spreads.filter(([, counts]) => counts).flatMap((one) => one.slice(2));
     const ends = known([low, high, ...time, ...quartiles]);
     const [scale, unit] = unitOf(Math.max(...ends));
     const x = scaled(Math.min(...ends) / scale, Math.max(...ends) / scale, LEFT, RIGHT);
@@ -127,11 +127,23 @@
         parts.push(box(from + 0.5, y(count + spoilt), wide - 1.6, tall, "case-hollow"));
       }
     });
-    rows.forEach(([repeat, , first, middle, third], place) => {
+    const within = (us) => Math.min(Math.max(x(us / scale), LEFT), RIGHT);
+    rows.forEach(([repeat, counts, first, middle, third], place) => {
       const at = floor + 12 + 13 * place;
-      parts.push(word(LEFT - 5, at + 4, `repeat ${repeat + 1}`, "end"));
-      parts.push(line(x(first / scale), at, x(third / scale), at, "case-quartiles"));
-      parts.push(line(x(middle / scale), at - 5, x(middle / scale), at + 5, "case-line"));
+      parts.push(word(LEFT - 5, at + 4, `repeat ${repeat + 1}`, "end", counts ? null : "case-soft"));
+      if (counts) {
+        parts.push(line(within(first), at, within(third), at, "case-quartiles"));
+      } else {
+        parts.push(box(within(first), at - 2.5, within(third) - within(first), 5, "case-hollow"));
+      }
+      const from = x(middle / scale);
+      if (from >= LEFT && from <= RIGHT) {
+        parts.push(line(from, at - 5, from, at + 5, "case-line"));
+      } else if (from > RIGHT) {
+        parts.push(word(RIGHT - 4, at + 4, `${digits(middle / scale)} ${unit} →`, "end", "case-soft"));
+      } else {
+        parts.push(word(LEFT + 4, at + 4, `← ${digits(middle / scale)} ${unit}`, "start", "case-soft"));
+      }
     });
     if (time[0] !== null) parts.push(line(x(time[0] / scale), 6, x(time[0] / scale), base, "case-time"));
     parts.push(line(LEFT, floor, RIGHT, floor, "case-axis"));
@@ -146,9 +158,18 @@
     return picture(base + 40, "Distribution of the samples", [...parts, ordinate]);
   }
 
+  /** The values of a column of turns, null where they were not seen; [] where none was. */
+  function column(levels) {
+    if (!levels) return [];
+    const [low, high, at] = levels;
+    const step = (high - low) / (data.levels.length - 1);
+    return [...at].map((one) => (one === "." ? null : low + step * data.levels.indexOf(one)));
+  }
+
   /** Time, clock, power and temperature turn by turn, one above the other. */
   function turnByTurn(turns, time, run) {
-    const [taken, repeats, counts, times, clock, power, temperature] = turns;
+    const [taken, seams, hollow] = turns;
+    const [times, clock, power, temperature] = turns.slice(3).map(column);
     const [scale, unit] = unitOf(Math.max(...known(times), 0));
     const size = Math.max(times.length, clock.length, power.length, temperature.length);
     const panels = [
@@ -178,7 +199,7 @@
       }
       let before = null;
       values.forEach((value, turn) => {
-        const isNew = repeats.length && turn && repeats[turn] !== repeats[turn - 1];
+        const isNew = seams.includes(turn);
         if (isNew) {
           const at = (x(turn) + x(turn - 1)) / 2;
           parts.push(line(at, top, at, top + 64, "case-seam"));
@@ -191,7 +212,7 @@
       });
       values.forEach((value, turn) => {
         if (value === null) return;
-        const name = counts.length && !counts[turn] ? "case-hollow" : "case-dot";
+        const name = hollow.includes(turn) ? "case-hollow" : "case-dot";
         parts.push(draw("circle", { cx: x(turn), cy: y(value), r: 2.4, class: name }));
       });
       parts.push(line(LEFT, top + 64, RIGHT, top + 64, "case-axis"));
@@ -209,34 +230,32 @@
 
   /** From the peak to the measured rate: what each cause takes. */
   function waterfall(gap) {
-    const [unit, of, rates, causes, losses] = gap;
+    const { unit, of, factors, said } = gap;
+    const rates = [gap.peak];
+    for (const factor of factors) rates.push(rates[rates.length - 1] * (factor ?? 1));
     const [from, to] = [112, WIDTH - 96];
     const x = scaled(0, Math.max(...rates), from, to);
     const parts = [];
-    const row = (place, name, low, high, look, said) => {
+    const row = (place, name, low, high, look) => {
       const top = 8 + 21 * place;
+      const soft = said[place] === "not known" ? "case-soft" : null;
       parts.push(word(from - 6, top + 12, name, "end"));
       parts.push(box(x(low), top, x(high) - x(low), 16, look));
-      parts.push(word(x(high) + 4, top + 12, said, "start", said === "not known" ? "case-soft" : null));
+      parts.push(word(x(high) + 4, top + 12, said[place], "start", soft));
     };
-    const base = 10 + 21 * (causes.length + 2);
+    const base = 10 + 21 * (factors.length + 2);
     for (const [value, text] of ticks(0, x.high, 3)) {
       parts.push(line(x(value), 4, x(value), base, "case-grid"));
       parts.push(word(x(value), base + 14, text, "middle"));
     }
-    row(0, of, 0, rates[0], "case-bar", digits(rates[0]));
-    causes.forEach((cause, place) => {
-      const [before, after, loss] = [rates[place], rates[place + 1], losses[place]];
+    row(0, of, 0, rates[0], "case-bar");
+    factors.forEach((factor, place) => {
+      const [before, after] = [rates[place], rates[place + 1]];
       const look = after > before ? "case-gain" : "case-loss";
-      const refuted = loss < 0 && place === causes.length - 1 ? "refuted: " : "";
-      const said =
-        loss === null ? "not known" : loss === 0 ? "no loss"
-          : loss > 0 ? `−${percent(loss)}` : `${refuted}+${percent(100 * (after / before - 1))}`;
-      row(place + 1, cause, Math.min(before, after), Math.max(before, after), look, said);
+      row(place + 1, data.causes[place], Math.min(before, after), Math.max(before, after), look);
       parts.push(line(x(before), 8 + 21 * place + 16, x(before), 8 + 21 * (place + 1), "case-axis"));
     });
-    const measured = rates[rates.length - 1];
-    row(causes.length + 1, "measured", 0, measured, "case-bar", digits(measured));
+    row(factors.length + 1, "measured", 0, rates[rates.length - 1], "case-bar");
     parts.push(line(from, 4, from, base, "case-axis"));
     parts.push(word((from + to) / 2, base + 30, unit, "middle"));
     return picture(base + 38, `From the ${of} to the measured rate`, parts);
@@ -244,14 +263,7 @@
 
   // The detail of a case.
 
-  const VERDICTS = { converged: "good", wrong: "bad", failed: "bad", timeout: "bad" };
-  const PLAIN = ["unsupported", "imported", ""];
-
-  function tag(one) {
-    const said = one.word || "not measured";
-    const kind = VERDICTS[one.word] || (PLAIN.includes(one.word) ? "plain" : "warn");
-    return el("span", { class: `tag ${kind}` }, said);
-  }
+  const tag = (one) => el("span", { class: `tag ${one.tone || "plain"}` }, one.word || "not measured");
 
   const sign = (look, text) => el("span", { class: "case-sign" }, el("i", { class: look }), text);
 
@@ -260,28 +272,30 @@
     return el("figure", { class: "case-figure" }, head, svg, el("figcaption", {}, ...caption));
   }
 
-  function samplesFigure(one, [time, samples]) {
-    const [ofSamples, low, high, , disturbed, below, above, lost] = samples;
+  function samplesFigure(told, time, samples) {
+    const [ofSamples, low, high, , disturbed, below, above, lost, spreads] = samples;
     const caption = [sign("case-bar", ofSamples ? "samples" : "medians of turns (no samples kept)")];
     if (disturbed.some((count) => count)) caption.push(sign("case-hollow", "disturbed, not counted"));
-    const hasEnds = time[1] !== null && time[2] !== null;
-    if (time[0] !== null) {
-      const ends = hasEnds ? `, 95% interval ${duration(time[1])} to ${duration(time[2])}` : "";
-      caption.push(sign("case-time", `time ${duration(time[0])}${ends}`));
-    }
+    if (told) caption.push(sign("case-time", `time ${told}`));
     const out = [[below, "below", low], [above, "above", high]].filter(([count]) => count);
-    const told = out.map(([count, where, end]) => `${counted(count)} ${where} ${duration(end)}`);
+    const beyond = out.map(([count, where, end]) => `${counted(count)} ${where} ${duration(end)}`);
     const bad = lost ? `, ${counted(lost)} of them disturbed` : "";
-    if (told.length) caption.push(`Not drawn: ${told.join(" and ")}${bad}. `);
-    if (samples[8].length > 1) caption.push("Grey: the quartiles of each repeat.");
+    if (beyond.length) caption.push(`Not drawn: ${beyond.join(" and ")}${bad}. `);
+    if (spreads.length) caption.push("Grey: the quartiles of each repeat. ");
+    if (spreads.some(([, counts]) => !counts)) {
+      caption.push(sign("case-hollow", "quartiles of contended repeats: not counted, their samples not drawn"));
+    }
     return figure(histogram(samples, time), "Samples", caption);
   }
 
   function turnsFigure(one, time, turns) {
-    const [, , counts, , clock, power, temperature] = turns;
+    const [, , hollow, , ...sensors] = turns;
     const caption = [];
-    if (counts.length) caption.push(sign("case-hollow", "disturbed turn, not counted"));
-    if (![...clock, ...power, ...temperature].some((value) => value !== null)) {
+    if (hollow.length) {
+      const why = "not counted: disturbed turns and contended repeats; times beyond the axis stand at its end";
+      caption.push(sign("case-hollow", why));
+    }
+    if (!sensors.some(Boolean)) {
       caption.push("No sensor told the clock, the power or the temperature.");
     }
     return figure(turnByTurn(turns, time, data.runs[one.run]), "Turn by turn", caption);
@@ -289,7 +303,7 @@
 
   function gapFigure(gap) {
     const caption = "Filled: rates. Hollow: what a cause takes; its percentage is of the bar before.";
-    return figure(waterfall(gap), `Where the rest of the ${gap[1]} went`, [caption]);
+    return figure(waterfall(gap), `Where the rest of the ${gap.of} went`, [caption]);
   }
 
   /** A command line that breaks between its words, not within --precision. */
@@ -297,11 +311,13 @@
     return el("code", {}, ...text.split(" ").flatMap((word) => [el("span", {}, word), " "]));
   }
 
-  function factsOf(groups) {
-    return groups.map(([head, places]) => {
+  function factsOf(form, values) {
+    let place = 0;
+    return data.forms[form].map(([head, heads]) => {
       const list = el("dl");
-      for (let place = 0; place < places.length; place += 2) {
-        const [what, value] = [data.strings[places[place]], data.strings[places[place + 1]]];
+      for (const what of heads.map((one) => data.strings[one])) {
+        const value = [values[place]].flat().map((one) => data.strings[one]).join(" ");
+        place += 1;
         const said = what === "command" ? commandOf(value) : value;
         list.append(el("dt", {}, what), el("dd", {}, said));
       }
@@ -310,22 +326,25 @@
   }
 
   function sourcesOf(gap) {
-    const sources = gap[6].map((text) => el("li", {}, text));
+    const sources = gap.notes.map((text) => el("li", {}, text));
     return el("section", {}, el("h4", {}, "Where the gap's figures are from"), el("ul", {}, ...sources));
   }
 
   /** A gap with its texts in the place of their numbers. */
-  function worded([unit, of, rates, causes, losses, sentence, notes]) {
-    const said = (place) => data.strings[place];
-    return [said(unit), said(of), rates, causes.map(said), losses, sentence, notes.map(said)];
+  function worded([unit, of, peak, factors, said, sentence, notes]) {
+    const text = (place) => data.strings[place];
+    return {
+      peak, factors, unit: text(unit), of: text(of), sentence: text(sentence),
+      said: said.map(text), notes: notes.map(text),
+    };
   }
 
   function detailOf(one) {
-    const [time, samples, turns, , whyNoGap, facts] = one.detail;
-    const gap = one.detail[3] && worded(one.detail[3]);
+    const [told, time, samples, turns, steps, whyNoGap, form, facts] = one.detail;
+    const gap = steps && worded(steps);
     const figures = [];
-    if (samples) figures.push(samplesFigure(one, [time, samples]));
-    if (turns && known(turns[3]).length) figures.push(turnsFigure(one, time, turns));
+    if (samples) figures.push(samplesFigure(data.strings[told], time, samples));
+    if (turns && turns[3]) figures.push(turnsFigure(one, time, turns));
     if (gap) figures.push(gapFigure(gap));
     const why = !gap && one.status === "ok" ? data.strings[whyNoGap] : "";
     const title = [one.kernel, one.precision, one.shape, one.label].filter(Boolean).join(" · ");
@@ -338,10 +357,10 @@
       el("div", { class: "case-head" }, head, close),
       one.said && el("p", { class: one.status === "ok" ? null : "case-reason" }, one.said),
       one.warnings && el("p", {}, el("strong", {}, "Warnings: "), one.warnings),
-      gap && el("p", {}, gap[5]),
+      gap && el("p", {}, gap.sentence),
       why && el("p", { class: "muted" }, `What holds it back is not known: ${why}.`),
       figures.length ? el("div", { class: "case-figures" }, ...figures) : null,
-      el("div", { class: "case-facts" }, ...factsOf(facts), gap && sourcesOf(gap)),
+      el("div", { class: "case-facts" }, ...factsOf(form, facts), gap && sourcesOf(gap)),
     );
   }
 
@@ -353,7 +372,7 @@
     data.columns.forEach((name, index) => {
       one[name] = cells[index];
     });
-    for (const name of ["kernel", "tier", "precision", "shape", "label", "status", "verdict", "said", "warnings"]) {
+    for (const name of ["kernel", "tier", "precision", "shape", "label", "status", "verdict", "tone", "said", "warnings", "unit", "over"]) {
       one[name] = data.strings[one[name]];
     }
     one.runName = `${one.run + 1}: ${data.runs[one.run].name}`;
@@ -389,10 +408,13 @@
       id: "width", head: "±", isNumber: true, key: number("width"),
       hint: "Half of the time's 95% interval", cell: (one) => one.width !== null && `±${digits(one.width, 2)}%`,
     },
-    { id: "rate", head: "TFLOP/s", isNumber: true, key: number("rate"), cell: (one) => digits(one.rate) },
     {
-      id: "peak", head: "% of peak", isNumber: true, key: number("peak"),
-      hint: "Of the spec sheet's peak: dense, of a sparse precision the sparse one", cell: (one) => percent(one.peak),
+      id: "rate", head: "rate", isNumber: true, isSparseApart: true, key: number("rate"),
+      hint: "Sparse rates count the zeros, too, and are sorted after the dense ones", cell: rateCell,
+    },
+    {
+      id: "peak", head: "% of peak", isNumber: true, isSparseApart: true, key: number("peak"),
+      hint: "Of the spec sheet's peak: dense, of a sparse precision the sparse one", cell: peakCell,
     },
     {
       id: "roof", head: "% of roof", isNumber: true, key: number("roof"),
@@ -400,8 +422,7 @@
     },
     {
       id: "speedup", head: "speedup", isNumber: true, key: number("speedup"),
-      hint: "Over the base of its ladder",
-      cell: (one) => (one.is_base ? "base" : one.speedup !== null && `${digits(one.speedup, 3)}×`),
+      hint: "Over the base of its ladder", cell: speedupCell,
     },
     { id: "verdict", head: "verdict", key: alphabet("word"), cell: verdictCell },
   ].filter(({ id, isNumber, key }) => {
@@ -418,8 +439,29 @@
     return one.label ? [one.shape, el("small", {}, one.label)] : one.shape;
   }
 
+  const unitIn = (text) => el("small", { class: "case-unit" }, `\u00a0${text}`);
+
+  function rateCell(one) {
+    return one.rate !== null && [digits(one.rate), unitIn(one.unit)];
+  }
+
+  function peakCell(one) {
+    return one.peak !== null && [percent(one.peak), one.sparse ? unitIn("sparse") : ""];
+  }
+
+  function speedupCell(one) {
+    if (one.is_base) return "base";
+    if (one.speedup === null) return "";
+    return [`${digits(one.speedup, 3)}×`, one.over ? el("small", {}, `over ${one.over}`) : ""];
+  }
+
   function verdictCell(one) {
-    return one.said ? [tag(one), el("small", {}, one.said)] : tag(one);
+    const found = [tag(one)];
+    if (one.warnings) {
+      const attributes = { class: "case-warned", role: "img", "aria-label": "has warnings", title: one.warnings };
+      found.push(el("span", attributes, "⚠"));
+    }
+    return one.said ? [...found, el("small", {}, one.said)] : found;
   }
 
   // What the reader asked for. Its names are those of the address, too.
@@ -436,7 +478,7 @@
   let matches = cases;
 
   const page = {};
-  for (const name of ["app", "filters", "count", "before", "more", "table"]) {
+  for (const name of ["app", "filters", "count", "before", "more", "table", "over"]) {
     page[name] = document.getElementById(`cases-${name}`);
   }
   const body = page.table.tBodies[0];
@@ -468,16 +510,18 @@
     return [found, tallies];
   }
 
-  /** Sorted; what has no value is last in both directions, and equals keep the ladder's order. */
+  /** Sorted; what has no value is last in both directions, sparse rates are before it, and equals
+   * keep the ladder's order. */
   function sorted(found) {
     const column = COLUMNS.find(({ id }) => id === state.sort);
     if (!column) return found;
     const turn = state.down ? -1 : 1;
+    const apart = (one, other) => (column.isSparseApart ? one.sparse - other.sparse : 0);
     return found
       .map((one) => [column.key(one), one])
       .sort(([a, one], [b, other]) => {
         if (a === null || b === null) return (a === null) - (b === null) || one.place - other.place;
-        return turn * (a - b) || one.place - other.place;
+        return apart(one, other) || turn * (a - b) || one.place - other.place;
       })
       .map(([, one]) => one);
   }
@@ -711,6 +755,8 @@
 
   build();
   listen();
+  page.over.textContent = data.speedups_over;
+  page.over.hidden = !data.speedups_over;
   page.app.hidden = false;
   refresh();
   recall();

@@ -1,6 +1,15 @@
 """The pictures of the page: what can be drawn of each run, and why not what cannot."""
 
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,6 +29,9 @@ if TYPE_CHECKING:
 
 PICTURED = 3
 """The pictures of so many runs are drawn: more would take longer than a reader waits."""
+
+PROCESSES = 2
+"""So many draw at once: a picture takes most of a second."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +63,8 @@ def _telemetry(run: Run) -> "Figure":
 _KINDS = (
     _Kind(
         "ladder",
-        "Ladder: how many times as fast as the base each kernel is, on the largest shapes. "
-        "Whiskers are 95% intervals.",
+        "Ladder: how many times as fast as the base each kernel is, on the largest shapes "
+        "on which the base ran. Whiskers are 95% intervals.",
         lambda one: figures.ladder(one.rows),
     ),
     _Kind(
@@ -85,12 +97,94 @@ _KINDS = (
 )
 
 
-def pictures(overview: Overview) -> tuple[tuple[Picture, ...], ...]:
-    """The pictures of the first runs; as many tuples as runs."""
-    return tuple(
-        tuple(_of_run(one, number)) if number < PICTURED else ()
-        for number, one in enumerate(overview.runs)
+@dataclass(frozen=True, kw_only=True)
+class Pictured:
+    """A run, by its place, and its pictures."""
+
+    run: int
+    pictures: tuple[Picture, ...]
+
+
+def pictured(overview: Overview) -> tuple[int, ...]:
+    """The places of the runs whose pictures are drawn: one of each side in turn."""
+    sides = [one.runs for one in overview.sides]
+    turns = range(max(map(len, sides)))
+    every = [side[turn] for turn in turns for side in sides if turn < len(side)]
+    return tuple(sorted(every[:PICTURED]))
+
+
+@contextlib.contextmanager
+def drawing(overview: Overview) -> Iterator[Callable[[], tuple[Pictured, ...]]]:
+    """Begin to draw, elsewhere if that can be; what it gives waits for the pictures."""
+    places = [(run, kind) for run in pictured(overview) for kind in range(len(_KINDS))]
+
+    def here() -> list[Picture]:
+        return [_of_run(overview, *place) for place in places]
+
+    def whole(found: list[Picture]) -> tuple[Pictured, ...]:
+        return tuple(
+            Pictured(
+                run=run,
+                pictures=tuple(
+                    one for one, (of, _) in zip(found, places, strict=True) if of == run
+                ),
+            )
+            for run in pictured(overview)
+        )
+
+    if not _can_fork() or len(places) < 2:
+        yield lambda: whole(here())
+        return
+    pool = ProcessPoolExecutor(
+        PROCESSES,
+        mp_context=multiprocessing.get_context("fork"),
+        initializer=_begin,
+        initargs=(overview,),
     )
+    futures: list[Future[Picture]] = []
+
+    def there() -> list[Picture]:
+        try:
+            return [one.result() for one in futures]
+        except BrokenProcessPool:  # killed for memory, say
+            return here()
+
+    try:
+        with warnings.catch_warnings():
+            # From Python 3.12 on it warns of threads, also of those that only sleep in a library.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            try:
+                futures += [pool.submit(_in_worker, *place) for place in places]
+            except OSError:  # no process is left
+                yield lambda: whole(here())
+                return
+        yield lambda: whole(there())
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _can_fork() -> bool:
+    """A copy of this process has the runs in memory already. Threads would not be copied, and what
+    torch holds of a device must not be."""
+    return (
+        sys.platform == "linux"
+        and "torch" not in sys.modules
+        and threading.active_count() == 1
+        and len(os.sched_getaffinity(0)) > 1
+    )
+
+
+_GIVEN: list[Overview] = []
+"""In a worker: what it draws."""
+
+
+def _begin(overview: Overview) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for the parent to end
+    _GIVEN.append(overview)
+
+
+def _in_worker(run: int, kind: int) -> Picture:
+    return _of_run(_GIVEN[0], run, kind)
 
 
 def of_comparison(found: Comparison, *, ident: str) -> Picture:
@@ -100,15 +194,15 @@ def of_comparison(found: Comparison, *, ident: str) -> Picture:
     return _picture("compare", caption, lambda: compared.compare(found), ident=ident, label=label)
 
 
-def _of_run(one: RunOverview, number: int) -> Iterator[Picture]:
-    for kind in _KINDS:
-        yield _picture(
-            kind.name,
-            kind.caption,
-            partial(kind.draw, one),
-            ident=f"r{number + 1}-{kind.name}",
-            label=f"{kind.caption} Run {number + 1}, {device_of(one)}.",
-        )
+def _of_run(overview: Overview, run: int, kind: int) -> Picture:
+    one, what = overview.runs[run], _KINDS[kind]
+    return _picture(
+        what.name,
+        what.caption,
+        partial(what.draw, one),
+        ident=f"r{run + 1}{what.name[0]}",
+        label=f"{what.caption} Run {run + 1}, {device_of(one)}.",
+    )
 
 
 def _picture(

@@ -1,11 +1,11 @@
-"""Why cases have no figure, in words."""
+"""Why cases failed, did not run or lost repeats, in words."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from gemmbench.analysis.outcomes import Outcome
 from gemmbench.show.report.tones import Tone, tone_of
-from gemmbench.show.results import problem_of
+from gemmbench.show.results import kernel_of, problem_of
 from gemmbench.show.text import printable
 
 EXAMPLES = 3
@@ -14,7 +14,7 @@ EXAMPLES = 3
 
 @dataclass(frozen=True, kw_only=True)
 class End:
-    """Cases without a figure, for one reason. `examples` are (number of the case, its name)."""
+    """Cases that came to one end for one reason. `examples` are (number of the case, its name)."""
 
     what: str
     tone: Tone
@@ -34,11 +34,16 @@ def end(of: Outcome, rows: list[Any], *, first_case: int) -> End:
         count=len(of.places),
         kernels=_listed(of.kernels),
         precisions=_listed(of.precisions),
-        examples=tuple(
-            (first_case + place, f"{rows[place].kernel} {problem_of(rows[place])}")
-            for place in of.places[:EXAMPLES]
-        ),
+        examples=_examples([(first_case + place, rows[place]) for place in of.places[:EXAMPLES]]),
     )
+
+
+def _examples(cases: list[tuple[int, Any]]) -> tuple[tuple[int, str], ...]:
+    """By kernel and problem; by precision too where those are alike."""
+    texts = [f"{kernel_of(row)} {problem_of(row)}" for _, row in cases]
+    if len(set(texts)) < len(texts):
+        texts = [f"{kernel_of(row)} {row.precision} {problem_of(row)}" for _, row in cases]
+    return tuple((number, text) for (number, _), text in zip(cases, texts, strict=True))
 
 
 def _listed(names: tuple[str, ...], most: int = 8) -> str:

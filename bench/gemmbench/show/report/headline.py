@@ -6,9 +6,9 @@ from typing import Any
 
 from gemmbench.analysis.overview import Seen
 from gemmbench.show.report.tones import Tone, tone_of
-from gemmbench.show.results import problem_of
+from gemmbench.show.results import is_base, kernel_of, problem_of
 from gemmbench.show.sentence import became
-from gemmbench.show.text import digits, percent, times
+from gemmbench.show.text import digits, percent, rate_unit, times
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,15 +39,15 @@ def card(row: Any, seen: Seen, *, run: int) -> Card:
         of.append((percent(pct), f"of the {'sparse' if sparse else 'dense'} peak{unit}"))
     if math.isfinite(row.pct_roof):
         of.append((percent(row.pct_roof), "of the measured roof"))
-    if math.isfinite(row.speedup) and not _is_base(row):
+    if math.isfinite(row.speedup) and not is_base(row):
         of.append((times(row.speedup), _over(row)))
     share = next((one for one in (pct, row.pct_roof) if math.isfinite(one)), None)
     ends = f"{digits(row.tflops_low)} to {digits(row.tflops_high)}"
-    unit = "TOP/s" if row.precision.startswith("int8") else "TFLOP/s"
+    unit = rate_unit(row.precision)
     return Card(
         run=run,
         precision=row.precision,
-        kernel=row.kernel + (f" [{row.modes}]" if row.modes else ""),
+        kernel=kernel_of(row),
         problem=problem_of(row),
         rate=digits(row.tflops),
         unit=f"sparse {unit}" if sparse else unit,
@@ -58,10 +58,6 @@ def card(row: Any, seen: Seen, *, run: int) -> Card:
         tone=tone_of(str(row.verdict)),
         went=became(seen.gap) if seen.gap else f"Where the rest went: {seen.why_no_gap}.",
     )
-
-
-def _is_base(row: Any) -> bool:
-    return bool(row.kernel == row.base_kernel and row.precision == row.base_precision)
 
 
 def _over(row: Any) -> str:

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import shlex
+import sys
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -16,8 +17,8 @@ from gemmbench.analysis.overview import Overview
 from gemmbench.records.reader import without_collector
 from gemmbench.show.report.beside import COLUMNS, comparisons, fact_groups, peaks
 from gemmbench.show.report.cases import cases_json
-from gemmbench.show.report.drawn import PICTURED, pictures
-from gemmbench.show.report.sections import by_precision, run_views
+from gemmbench.show.report.drawn import drawing
+from gemmbench.show.report.sections import apart, by_precision, run_views
 from gemmbench.show.report.tones import tone_of
 from gemmbench.show.text import printable
 from gemmbench.show.whole import unwritable, write_whole
@@ -41,6 +42,11 @@ def report(overview: Overview) -> str:
     template = _environment().get_template("page.html.j2")
     scripts = [_file(name) for name in _SCRIPTS]
     runs = run_views(overview)
+    shared, told = apart(runs)
+    with drawing(overview) as drawn:
+        cases = cases_json(overview)
+        beside = comparisons(overview)
+        pictures = drawn()
     return template.render(
         version=__version__,
         policy=_policy(scripts),
@@ -48,18 +54,20 @@ def report(overview: Overview) -> str:
         page_js=Markup(scripts[0]),  # noqa: S704
         cases_js=Markup(scripts[1]),  # noqa: S704
         runs=runs,
+        shared=shared,
+        told=told,
         best=by_precision(runs),
         count=sum(len(one.cases) for one in overview.runs),
-        lenders=tuple(one.path.name for one in overview.lenders),
-        pictures=pictures(overview),
-        pictured=PICTURED,
-        cases_json=Markup(cases_json(overview)),  # noqa: S704 (it escapes what ends a script)
-        comparisons=comparisons(overview),
+        lenders=overview.lenders,
+        pictures=pictures,
+        cases_json=Markup(cases),  # noqa: S704 (it escapes what ends a script)
+        comparisons=beside,
         not_compared=overview.not_compared,
         facts=fact_groups(overview),
         columns=COLUMNS,
         peaks=peaks(overview),
         commands=_commands(overview),
+        again=_again(overview),
     )
 
 
@@ -110,7 +118,7 @@ def _environment() -> "Environment":
         lstrip_blocks=True,
         finalize=_inert,
     )
-    found.filters |= {"tone": tone_of, "quoted": shlex.quote}
+    found.filters |= {"tone": tone_of}
     return found
 
 
@@ -139,3 +147,18 @@ def _digest(script: str) -> str:
 def _commands(overview: Overview) -> tuple[str, ...]:
     """How each run was made; empty where it is not known."""
     return tuple(command_of(one.run.header) for one in overview.runs)
+
+
+def _again(overview: Overview) -> Markup:
+    """The command lines that make this page, and its pictures as files; whole, or they are none."""
+    sources = [_quoted(one) for one in overview.sources]
+    found = [" ".join(["gemmbench report", *sources])]
+    found.append(" ".join(["gemmbench plot", *sources, "--kind ladder"]))
+    if len(overview.sides) == len(sources) == 2:
+        found.append(" ".join(["gemmbench plot", *sources, "--kind compare"]))
+    return Markup("\n").join(printable(one, sys.maxsize) for one in found)
+
+
+def _quoted(name: str) -> str:
+    """One word for a shell, also a name that would be an option."""
+    return shlex.quote(f"./{name}" if name.startswith("-") else name)

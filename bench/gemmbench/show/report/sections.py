@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from gemmbench.analysis.outcomes import ORDER
@@ -12,7 +12,7 @@ from gemmbench.analysis.rows import rows_of
 from gemmbench.show.report.ends import End, end
 from gemmbench.show.report.headline import Card, card
 from gemmbench.show.report.tones import Tone
-from gemmbench.show.results import SOFTWARE
+from gemmbench.show.results import SOFTWARE, exact_check
 from gemmbench.show.text import device_named, digits, percent, printable
 from gemmkernels.device import Device
 from gemmkernels.precision import PRECISIONS
@@ -22,8 +22,6 @@ TOLD = 12
 
 GROUPS = 40
 """So many reasons why cases have no figure are told."""
-
-_EXACT = {"product": "a full product", "freivalds": "Freivalds' check in exact arithmetic"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +35,10 @@ class Notice:
 
 @dataclass(frozen=True, kw_only=True)
 class RunView:
-    """One run, in words. `number` counts from 1, and `first_case` is the number of its first."""
+    """One run, in words. `number` counts from 1; `file` is what tells its file from the others'.
+
+    `nothing` is said where there are no `ends`. `tool` is who measured, where it was another.
+    """
 
     number: int
     file: str
@@ -48,7 +49,9 @@ class RunView:
     facts: tuple[tuple[str, str], ...]
     cards: tuple[Card, ...]
     ends: tuple[End, ...]
+    nothing: str
     more_ends: int
+    tool: str
     left_out: tuple[str, ...]
 
 
@@ -59,6 +62,33 @@ def run_views(overview: Overview) -> tuple[RunView, ...]:
         found.append(_run_view(one, number=number, first_case=first))
         first += len(one.cases)
     return tuple(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """What all of several runs have in common."""
+
+    notices: tuple[Notice, ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
+
+
+def apart(runs: tuple[RunView, ...]) -> tuple[Shared, tuple[RunView, ...]]:
+    """What several runs share, and the runs without it."""
+    if len(runs) < 2:
+        return Shared(), runs
+    first, *others = runs
+    shared = Shared(
+        notices=tuple(one for one in first.notices if all(one in run.notices for run in others)),
+        facts=tuple(one for one in first.facts if all(one in run.facts for run in others)),
+    )
+    return shared, tuple(
+        replace(
+            run,
+            notices=tuple(one for one in run.notices if one not in shared.notices),
+            facts=tuple(one for one in run.facts if one not in shared.facts),
+        )
+        for run in runs
+    )
 
 
 def by_precision(runs: tuple[RunView, ...]) -> tuple[tuple[Card, ...], ...]:
@@ -77,7 +107,7 @@ def _run_view(one: RunOverview, *, number: int, first_case: int) -> RunView:
     rows = list(rows_of(one.rows))
     return RunView(
         number=number,
-        file=one.run.path.name,
+        file=one.name,
         device=device_of(one),
         preset=header.method.preset,
         started=_when(header.started),
@@ -88,6 +118,8 @@ def _run_view(one: RunOverview, *, number: int, first_case: int) -> RunView:
             for row, seen in zip(rows_of(one.best), one.tops, strict=True)
         ),
         ends=tuple(end(of, rows, first_case=first_case) for of in one.outcomes[:GROUPS]),
+        nothing=_nothing(one),
+        tool=printable(header.tool, 80),
         more_ends=max(0, len(one.outcomes) - GROUPS),
         left_out=header.left_out,
     )
@@ -112,7 +144,8 @@ def _when(started: str) -> str:
 def _facts(one: RunOverview) -> Iterator[tuple[str, str]]:
     header, how, footer = one.run.header, one.run.header.method, one.run.footer
     device = header.device
-    yield "Device", f"{device_of(one)}, {device.architecture}, {device.units} {_units(device)}"
+    units = f"{device.units} {_units(device)}" if device.units else ""
+    yield "Device", ", ".join(filter(None, (device_of(one), device.architecture, units)))
     known = [name for name in SOFTWARE if name in header.software]
     yield (
         "Software",
@@ -136,7 +169,7 @@ def _facts(one: RunOverview) -> Iterator[tuple[str, str]]:
         f"{len(one.rows)}: {', '.join(f'{counts[name]} {name}' for name in ended)}",
     )
     yield "Suites", ", ".join(header.suites)
-    lent = ", ".join(path.name for path in one.explained.roofs_from)
+    lent = ", ".join(one.roofs_from)
     yield "Measured roofs", f"from {lent}" if lent else "its own" if one.run.roofs else ""
 
 
@@ -170,16 +203,43 @@ def _verification(one: RunOverview) -> str:
     seen = one.checked
     if not seen.of:
         return ""
+    if tool := one.run.header.tool:
+        return f"checked by {printable(tool, 80)} itself: {seen.records or 'none'} of {seen.of}"
     said = [f"{seen.records or 'none'} of {seen.of} measured records"]
-    by = " and ".join(f"{_EXACT.get(name, name)} ({count})" for name, count in seen.exact_by)
-    said += [f"bit for bit against {by}"] if by else []
+    by = " and ".join(f"{exact_check(name)} ({count})" for name, count in seen.exact_by)
+    said += [f"bit for bit by {by}"] if by else []
     if math.isfinite(seen.error):
         said.append(f"largest rounding error {percent(100 * seen.error)} of its bound")
     return "; ".join(said)
 
 
+def _nothing(one: RunOverview) -> str:
+    """Where no case failed: what of the run is known to be whole and verified."""
+    header, seen = one.run.header, one.checked
+    if header.tool:
+        return (
+            f"Nothing that {printable(header.tool, 80)} told of failed; gemmbench did not verify "
+            "these figures."
+        )
+    missing = len(set(header.plan) - {record.case for record in one.run.records})
+    if _is_cut(one) or missing:
+        of = f"{missing} of {len(header.plan)} planned" if missing else "some planned"
+        return f"No case that ran failed, but the run was cut short: {of} cases may have no record."
+    if seen.records < seen.of:
+        return (
+            f"Nothing failed, but only {seen.records} of {seen.of} measured records say that they "
+            "were verified."
+        )
+    return "Nothing: every planned case has a verified figure."
+
+
+def _is_cut(one: RunOverview) -> bool:
+    footer = one.run.footer
+    return footer.interrupted if footer else not one.run.header.tool
+
+
 def _notices(one: RunOverview) -> Iterator[Notice]:
-    header, footer = one.run.header, one.run.footer
+    header = one.run.header
     if header.synthetic:
         yield Notice(tone="bad", head="Synthetic.", text="These figures were never measured.")
     if header.tool:
@@ -198,7 +258,7 @@ def _notices(one: RunOverview) -> Iterator[Notice]:
             text="Turns were too short for clocks and temperature to settle: not to be compared "
             "with a sustained run.",
         )
-    if (footer is None and not header.tool) or (footer is not None and footer.interrupted):
+    if _is_cut(one):
         yield Notice(
             tone="warn",
             head="Cut short.",
@@ -227,6 +287,14 @@ def _of_cases(one: RunOverview) -> Iterator[Notice]:
             tone="warn",
             head="Neighbours:",
             text=f"other programs on the cores took turns from {_cases(counts['contended'])}.",
+        )
+    if warned := int(one.rows["warnings"].ne("").sum()):
+        yield Notice(
+            tone="warn",
+            head="Warnings:",
+            text=f"{_cases(warned)} carry one; the table of all cases marks them."
+            if warned > 1
+            else "1 case carries one; the table of all cases marks it.",
         )
     if one.rows["impossible"].any():
         yield Notice(
