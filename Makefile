@@ -76,7 +76,7 @@ $(VENV)/.ready $(VENV)/.installed: pyproject.toml Makefile
 	else \
 	  set -e; \
 	  $(PYTHON) -m venv $(VENV); \
-	  echo "Installing $(TORCH) and what gemmbench needs into $(VENV)"; \
+	  echo "Installing $(TORCH) and what gemmbench needs into $(VENV): some minutes, 2 to 3 GB"; \
 	  $(BIN)/python -m pip install --quiet "$(TORCH)"; \
 	  $(BIN)/python -m pip install --quiet -e '.[cpu$(DEV)]'; \
 	fi
