@@ -50,7 +50,8 @@ def compare(
             return 0
         from gemmbench.analysis.compare import compare
         from gemmbench.records.reader import without_collector
-        from gemmbench.show.comparison import FORMATS, gate, write
+        from gemmbench.show.comparison import FORMATS, write
+        from gemmbench.show.gate import gate
         from gemmbench.show.tables import check_format
 
         chosen = check_format(form, FORMATS)

@@ -14,7 +14,6 @@ from gemmbench.analysis.comparison import Compared, Comparison, Measured, Pair
 from gemmbench.records.reader import without_collector
 from gemmbench.show.tables import Format, Table, echo, in_json, without_empty
 from gemmbench.show.text import device_named, digits, duration, in_csv, printable, times
-from gemmkernels.errors import GemmbenchError
 
 FORMATS: tuple[Format, ...] = ("table", "markdown", "csv", "json")
 _SIDES = ("TFLOP/s", "of peak", "at clock", "TFLOP/s/W")
@@ -24,14 +23,14 @@ _NUMBERS = frozenset(
         *(f"{name} {side}" for name in _SIDES for side in ("a", "b", "b/a")),
     )
 )
-_MOST_LEFT_OUT = 5
+MOST_NAMED = 5
 
 
 @without_collector()
 def write(found: Comparison, form: Format) -> None:
     """Print a comparison in one of `FORMATS`."""
     for path in found.on_both:
-        _complain(f"warning: {path} is on both sides: name another run for B")
+        complain(f"warning: {path} is on both sides: name another run for B")
     if form == "json":
         print(to_json(found))
     elif form == "csv":
@@ -83,80 +82,17 @@ def differing(found: Comparison) -> Table:
     return Table(title="What differs", columns=("what", "a", "b"), rows=cells)
 
 
-def gate(found: Comparison, share: float) -> int:
-    """1 if a row is slower by more than `share`, a fraction, with its whole interval; else 0.
-
-    Names those rows on standard error, and what is in b alone. Raises GemmbenchError where none is
-    slower, but a row could never be among them, or a case has no row: a gate that cannot fail must
-    not pass.
-    """
-    gated = f"--fail-if-slower {_share(share)}"
-    slower = found.slower_than(share)
-    for row in slower:
-        _complain(
-            f"slower by more than {_share(share)}: {_case(found, row)}, "
-            f"b / a {_interval(row.ratio_low, row.ratio_high)}"
-        )
-    if found.on_both:
-        raise GemmbenchError(
-            f"{gated}: no row can fail: {found.on_both[0]} is on both sides; name another run"
-        )
-    if found.machine == "moved":
-        raise GemmbenchError(
-            f"{gated}: no row can fail: the machine changed between the two sides: its self-test "
-            f"reads {times(found.anchor.value)} in b; measure both sides again, in turns"
-        )
-    not_judged = [
-        *(f"{_case(found, row)}: {_why_not_judged(found, row)}" for row in found.not_judged()),
-        *found.lost,
-    ]
-    if not_judged:
-        told = f"{gated}: {len(not_judged)} of {len(found.rows) + len(found.lost)} not judged: "
-        told += _first(not_judged) + _remedy(found, not_judged)
-        if not slower:
-            raise GemmbenchError(told)
-        _complain(f"warning: {told}")
-    if found.new:
-        _complain(f"warning: {gated} is of what a has; b alone has {_first(found.new)}")
-    if share < found.delta:
-        _complain(
-            f"warning: a change below {_share(found.delta)} does not count here, so "
-            f"{gated} fails from there on: --delta sets it"
-        )
-    return 1 if slower else 0
-
-
-def _why_not_judged(found: Comparison, row: Compared) -> str:
-    if row.why:
-        return row.why
-    sides = zip("ab", (found.a, found.b), row.repeats, strict=True)
-    few = [f"{count} of {one.repeats} in {side}" for side, one, count in sides if count < 2]
-    return f"no interval, as too few repeats count ({', '.join(few)})"
-
-
-def _remedy(found: Comparison, not_judged: Sequence[str]) -> str:
-    """What would let all of them be judged, as far as that is known."""
-    if any("contended" in one for one in not_judged):
-        return ". Others used the cores: end what else runs there, and measure both sides again"
-    if min(found.a.repeats, found.b.repeats) < 2:
-        return ". Measure both sides with --repeat 3 or more"
-    return ". See what became of them with `gemmbench show`"
-
-
-def _first(some: Sequence[str]) -> str:
-    more = f"; and {len(some) - _MOST_LEFT_OUT} more" if len(some) > _MOST_LEFT_OUT else ""
-    return "; ".join(some[:_MOST_LEFT_OUT]) + more
-
-
-def _case(found: Comparison, row: Compared) -> str:
+def case_text(found: Comparison, row: Compared) -> str:
+    """A row's kernel, precision and shape."""
     return f"{_name(row, by=found.by)} {row.precision} {_shape(row)}"
 
 
-def _share(fraction: float) -> str:
+def share_text(fraction: float) -> str:
     return f"{100 * fraction:.3g}%"
 
 
-def _complain(text: str) -> None:
+def complain(text: str) -> None:
+    """A line on standard error."""
     print(f"gemmbench: {printable(text)}", file=sys.stderr)
 
 
@@ -175,7 +111,7 @@ def rows_table(
                 *(_name(row, by=found.by), row.precision, _shape(row)),
                 *(duration(row.time_a_us), duration(row.time_b_us)),
                 *(digits(row.tflops.a, 3), digits(row.tflops.b, 3)),
-                *(times(row.ratio), _interval(row.ratio_low, row.ratio_high)),
+                *(times(row.ratio), interval(row.ratio_low, row.ratio_high)),
                 f"{row.verdict}: {row.why}" if row.why else row.verdict,
             )
             for row in rows
@@ -224,7 +160,7 @@ def means(found: Comparison) -> Table:
         rows=tuple(
             (
                 *(one.precision, str(one.rows), times(one.ratio)),
-                _interval(one.ratio_low, one.ratio_high),
+                interval(one.ratio_low, one.ratio_high),
                 f"{one.verdict}: {one.why}" if one.why else one.verdict,
             )
             for one in found.geomeans
@@ -256,7 +192,7 @@ def _shape(row: Compared) -> str:
     return row.shape if row.layout == "nn" else f"{row.shape} {row.layout}"
 
 
-def _interval(low: float, high: float) -> str:
+def interval(low: float, high: float) -> str:
     return f"{digits(low)} … {digits(high)}" if math.isfinite(low) else ""
 
 
@@ -266,7 +202,7 @@ def notes_of(found: Comparison) -> tuple[str, ...]:
     why = "" if found.alternated else " (the runs did not alternate in time)"
     notes = [
         ", ".join(f"{count} {word}" for word, count in counts.items())
-        + f"; a change below {_share(found.delta)} is the same{why}"
+        + f"; a change below {share_text(found.delta)} is the same{why}"
     ]
     if found.shift.rows:
         notes.append(
@@ -277,9 +213,9 @@ def notes_of(found: Comparison) -> tuple[str, ...]:
         notes.append(f"the machine changed: its self-test reads {times(found.anchor.value)} in b")
     if found.machine == "unknown":
         notes.append("no self-test on both sides: whether the machine changed is not known")
-    notes += [f"not compared: {printable(one)}" for one in found.left_out[:_MOST_LEFT_OUT]]
-    if len(found.left_out) > _MOST_LEFT_OUT:
-        notes.append(f"not compared: {len(found.left_out) - _MOST_LEFT_OUT} more")
+    notes += [f"not compared: {printable(one)}" for one in found.left_out[:MOST_NAMED]]
+    if len(found.left_out) > MOST_NAMED:
+        notes.append(f"not compared: {len(found.left_out) - MOST_NAMED} more")
     return tuple(notes)
 
 
