@@ -34,6 +34,16 @@ def cells(table: Table, kernel: str) -> dict[str, str]:
     return dict(zip(table.columns, row, strict=True))
 
 
+def test_of_several_runs_each_table_names_its_file(tmp_path: Path) -> None:
+    for name in ("base", "head"):
+        given = header(run_id=name, device=H100)
+        write(tmp_path / f"{name}.jsonl", [given, record(took=turns(9.0))])
+    tables = results(ladder(load(tmp_path)))
+    assert [table.title.split(":")[0] for table in tables] == ["base.jsonl", "head.jsonl"]
+    (alone,) = results(ladder(load(tmp_path / "base.jsonl")))
+    assert "base.jsonl" not in alone.title
+
+
 def test_a_run_as_a_table(tmp_path: Path) -> None:
     (table,) = results(
         rows(

@@ -45,9 +45,12 @@ def results(rows: "pd.DataFrame", *, unsupported: bool = False) -> tuple[Table, 
     Unsupported cases are only counted unless they are asked for.
     """
     found: list[Table] = []
+    several = rows["run_id"].nunique() > 1
     for _, part in rows.groupby("run_id", sort=False):
         shown = part if unsupported else part[part["status"] != "unsupported"]
         title, hidden = caption(part), len(part) - len(shown)
+        if several:
+            title = f"{printable(part['file'].iloc[0], 80)}: {title}"
         sparse = shown["precision"].isin(SPARSE)
         if hidden or not sparse.all():
             found.append(_run(shown[~sparse], title=title, hidden=hidden))
