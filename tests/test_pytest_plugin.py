@@ -185,7 +185,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Session]:
     page = (Path(__file__).parents[1] / "docs" / "howto" / "ci.md").read_text()
     (block,) = [text for text in page.split("```") if "gemm_benchmark(" in text]
     folder = folder_with(tmp_path_factory.mktemp("measured"), GOOD)
-    (folder / "test_documented.py").write_text(block.removeprefix("python\n"))
+    (folder / "test_page.py").write_text(block.removeprefix("python\n"))
     options = ("-p", "no:xdist", "-W", "error", "--benchmark-autosave")
     return folder, Session(folder, *options, "--benchmark-json=first.json")
 
