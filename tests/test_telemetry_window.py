@@ -1,7 +1,7 @@
 """What samples amount to, without a process."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gemmbench.devices.sample import LIMITS, Sample, attempt, summarise, within
@@ -105,6 +105,7 @@ def test_the_reasons_that_are_faults_are_among_ours() -> None:
     assert set(THROTTLING) < set(LIMITS)
 
 
+@example(times=[0.0], start=0.0, length=5e-324)
 @given(
     times=st.lists(st.floats(0, 100), max_size=30).map(sorted),
     start=st.floats(-10, 110),

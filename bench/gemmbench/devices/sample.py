@@ -139,7 +139,7 @@ def _growth(points: list[tuple[float, float]], start_s: float, stop_s: float) ->
             covered += overlap
             grown += (v1 - v0) * overlap / (t1 - t0)
     window = stop_s - start_s
-    return grown * window / covered if window > 0 and covered >= window / 2 else None
+    return grown * window / covered if covered > 0 and covered >= window / 2 else None
 
 
 def _energy(
