@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +19,7 @@ from gemmbench.show.columns import check_out, columns, parquet
 from gemmbench.show.whole import write_whole
 from gemmkernels.errors import GemmbenchError
 
-pa = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+pq = pytest.importorskip("pyarrow.parquet", reason="the extra parquet is not installed")
 
 
 def call(*arguments: str) -> "subprocess.CompletedProcess[bytes]":
@@ -54,7 +55,7 @@ def test_what_is_read_back_is_what_was_loaded(run: Path, tmp_path: Path) -> None
 
 
 def test_types_for_arrow(run: Path) -> None:
-    table = pa.parquet.read_table(pa.BufferReader(parquet(load(run))))
+    table = pq.read_table(BytesIO(parquet(load(run))))
     kinds = {field.name: str(field.type) for field in table.schema}
     assert kinds["turn_us"] in ("list<element: double>", "list<item: double>")
     assert kinds["m"] == kinds["threads"] == kinds["splits"] == "int64"
@@ -69,7 +70,7 @@ def test_types_for_arrow(run: Path) -> None:
 
 def test_a_run_without_records(tmp_path: Path) -> None:
     df = load(write(tmp_path / "empty.jsonl", [header(synthetic=True)]))
-    table = pa.parquet.read_table(pa.BufferReader(parquet(df)))
+    table = pq.read_table(BytesIO(parquet(df)))
     assert table.num_rows == 0
     assert table.column_names == list(df.columns)
 
@@ -77,7 +78,7 @@ def test_a_run_without_records(tmp_path: Path) -> None:
 def test_to_standard_output_where_that_is_no_terminal(run: Path) -> None:
     done = call("show", str(run), "--format", "parquet")
     assert done.returncode == 0
-    assert pa.parquet.read_table(pa.BufferReader(done.stdout)).num_rows == 3
+    assert pq.read_table(BytesIO(done.stdout)).num_rows == 3
 
 
 def test_never_to_a_terminal(run: Path) -> None:
