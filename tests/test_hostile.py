@@ -25,8 +25,9 @@ from hypothesis import strategies as st
 from synthetic import CPU, footer, header, record, selftest, turns, write
 
 from gemmbench.analysis.speedup import ladder
+from gemmbench.records.fleet import MAX_LINE_BYTES
 from gemmbench.records.frame import load
-from gemmbench.records.reader import MAX_LINE_BYTES, read
+from gemmbench.records.reader import read
 from gemmbench.runner.request import Request
 from gemmbench.runner.resume import of_run
 from gemmbench.show.style import dress, figure, save

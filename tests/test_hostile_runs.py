@@ -19,7 +19,8 @@ from hostile_commands import MADE, call, check, check_made
 from hypothesis import HealthCheck, given, settings
 
 from gemmbench.analysis.overview import overview
-from gemmbench.records.reader import MAX_LINE_BYTES, read
+from gemmbench.records.fleet import MAX_LINE_BYTES
+from gemmbench.records.reader import read
 from gemmkernels.errors import GemmbenchError
 
 COMMANDS = hostile_commands.read_by()

@@ -68,7 +68,6 @@ def test_the_machine_is_told(tmp_path: Path) -> None:
         assert table["units"].isna().all()
         assert table["power_limit_w"].isna().all()
         assert table["partition"].tolist() == [""]
-    assert tuple(MORE_COLUMNS[-3:]) == ("partition", "units", "power_limit_w")
 
 
 def test_rates_and_units(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from synthetic import footer, header, ladder_run, record, selftest, turn, turns, write
 
-from gemmbench.records import reader
+from gemmbench.records import fleet, reader
 from gemmbench.records.frame import frame, load
 from gemmbench.records.reader import RunFileWarning, read, read_header, read_many
 from gemmkernels.errors import GemmbenchError
@@ -154,7 +154,7 @@ def test_a_line_deeper_than_the_stack_is_skipped(tmp_path: Path) -> None:
 
 
 def test_a_line_too_long_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "MAX_LINE_BYTES", 4096)
+    monkeypatch.setattr(fleet, "MAX_LINE_BYTES", 4096)
     path = tmp_path / "run.jsonl"
     path.write_bytes(b"\n".join([*LINES[:2], b"x" * 3_000_000, LINES[2], b"y" * 5000]))
     run = read(path)

@@ -10,8 +10,9 @@ import pytest
 from jsonschema import Draft202012Validator
 from synthetic import footer, header, launched, record, roof, selftest, turns, write
 
+from gemmbench.records.journal import encode
 from gemmbench.records.jsonschema import schema
-from gemmbench.records.schema import Line
+from gemmbench.records.schema import Fleet, FleetLine, Line, Lost, Of, Place
 
 ROOT = Path(__file__).parents[1]
 KEPT = sorted((ROOT / "results").glob("*/*.jsonl"))
@@ -66,7 +67,11 @@ def test_the_oldest_format_is_valid(validator: Draft202012Validator) -> None:
 
 def test_a_line_of_every_type_is_valid(validator: Draft202012Validator, tmp_path: Path) -> None:
     lines = lines_of(every_type(tmp_path / "run.jsonl"))
-    types = {one.__struct_config__.tag for one in Line.__args__}
+    place = Place(node="n1", index=0)
+    fleet = Fleet(run_id="a", started="", version="1", places=(place,))
+    several = (fleet, Of(unit=0, line=record()), Lost(unit=0, reason="gone", place=place))
+    lines += [json.loads(encode(one)) for one in several]
+    types = {one.__struct_config__.tag for one in (Line | FleetLine).__args__}
     assert {line["type"] for line in lines} == types
     for line in lines:
         validator.validate(line)

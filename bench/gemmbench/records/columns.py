@@ -10,9 +10,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from gemmbench.records.code import code_of
+from gemmbench.records.fleet import split
 from gemmbench.records.outline import AnyRecord
 from gemmbench.records.reader import Run
-from gemmbench.records.schema import SelfTest
+from gemmbench.records.schema import Place, SelfTest
 from gemmbench.timing.statistics import (
     Floats,
     equally_long,
@@ -39,7 +40,7 @@ _NO_ANCHOR = (_NAN, _NAN, _NAN, _NAN)
 _ANCHOR = ("anchor_us", "anchor_us_low", "anchor_us_high", "anchor_error")
 _AS_THEY_ARE = """
 repeat group tier backend precision encoding out_dtype accumulate label layout batch m n k status
-reason n_samples base experts splits ran_on
+reason n_samples base experts splits ran_on collective ranks message_bytes
 """
 
 
@@ -83,6 +84,10 @@ def columns_of(run: Run, records: Sequence[AnyRecord], *, peaks: Mapping[str, Pe
             "roof_tflops_high": _NAN,
             "pct_roof": _NAN,
             "roof_void": False,
+            **_place(run),
+            "algbw_gbps": _NAN,
+            "busbw_gbps": _NAN,
+            "comm_pct": _NAN,
         }.items()
     }
     for name in _AS_THEY_ARE.split():
@@ -114,6 +119,20 @@ def columns_of(run: Run, records: Sequence[AnyRecord], *, peaks: Mapping[str, Pe
     )
     found |= _times(records, known, is_imported=bool(header.tool))
     return found | _rates(records, found, peaks)
+
+
+def _place(run: Run) -> dict[str, object]:
+    """Which device of a machine or a fleet it was, as far as the run tells."""
+    place = run.header.place or Place()
+    return {
+        "unit": split(run.path)[1],
+        "node": place.node,
+        "rack": place.rack,
+        "device_index": place.index,
+        "pci_address": place.pci_address,
+        "numa_node": place.numa_node,
+        "at_once": place.at_once,
+    }
 
 
 def _times(records: Sequence[AnyRecord], known: Judged, *, is_imported: bool) -> Columns:

@@ -41,6 +41,8 @@ peak_unit impossible warnings beside anchor_us anchor_us_low anchor_us_high anch
 sparse_tflops sparse_peak_tflops pct_sparse_peak ran_on instructions registers spills
 launched roof_tflops roof_tflops_low roof_tflops_high pct_roof roof_void tool synthetic
 pct_peak_at_clock partition units power_limit_w
+unit node rack device_index pci_address numa_node at_once
+collective ranks message_bytes algbw_gbps busbw_gbps comm_pct
 """
 MORE_COLUMNS = tuple(_MORE.split())
 """What follows them. `software` is "name=version; …", `modes` "name=value; …"; `turn_us` maps a
@@ -58,13 +60,18 @@ it: then it is none. `tool` is who measured an imported row, and empty for gemmb
 that the device held: the peak times that clock over the clock that the peak is stated at.
 `partition` is the share of a GPU that ran it (CPX, MIG 3g.40gb) and empty for a whole device,
 `units` are its SMs, CUs, or the cores in use, and `power_limit_w` is the limit in force as the run
-began, in W."""
+began, in W. `unit` is the run's number in a file of several devices' runs, NA elsewhere;
+`at_once` how many were measured at the same time. `collective` is what `ranks` processes exchange,
+of `message_bytes`: `algbw_gbps` and `busbw_gbps` are its algorithm and bus bandwidth by nccl-tests'
+definitions, and `comm_pct` the share of the time that communication adds to the products alone, in
+percent; `tflops` is then a device's."""
 
 _FLOATS = """
 time_us time_us_low time_us_high tflops tflops_low tflops_high gbps intensity peak_tflops
 pct_peak clock_mhz power_w tflops_per_w error target anchor_us anchor_us_low anchor_us_high
 anchor_error sparse_tflops sparse_peak_tflops pct_sparse_peak registers spills roof_tflops
 roof_tflops_low roof_tflops_high pct_roof pct_peak_at_clock power_limit_w
+algbw_gbps busbw_gbps comm_pct
 """
 
 
@@ -113,6 +120,8 @@ def _table(runs: Sequence[Run], parts: Sequence[Columns]) -> "pd.DataFrame":
             **dict.fromkeys(("repeat", "batch", "experts", "m", "n", "k"), "int64"),
             **dict.fromkeys(("n_samples", "n_rounds"), "int64"),
             **dict.fromkeys(("threads", "splits", "units"), "Int64"),
+            **dict.fromkeys(("unit", "device_index", "numa_node", "message_bytes"), "Int64"),
+            **dict.fromkeys(("at_once", "ranks"), "int64"),
             **dict.fromkeys(_FLOATS.split(), "float64"),
             "power_limited": "boolean",
             **dict.fromkeys(("unsettled", "base", "impossible", "beside"), "bool"),

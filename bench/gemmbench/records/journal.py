@@ -5,7 +5,7 @@ import errno
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,8 +15,16 @@ from typing import Self, TypeVar
 import msgspec
 
 from gemmbench.records import durable
-from gemmbench.records.reader import is_line, read_header
-from gemmbench.records.schema import KEPT_SAMPLES, Header, Line, Record, Roof
+from gemmbench.records.reader import fleet_of, is_line, read_header
+from gemmbench.records.schema import (
+    KEPT_SAMPLES,
+    Fleet,
+    FleetLine,
+    Header,
+    Line,
+    Record,
+    Roof,
+)
 from gemmbench.timing.turn import Turn
 from gemmkernels.errors import GemmbenchError
 
@@ -43,14 +51,18 @@ class Journal:
         self._descriptor = descriptor
 
     @classmethod
-    def create(cls, folder: Path, header: Header) -> Self:
-        """Start `<UTC time>-<device slug>-<run id>.jsonl` in a folder, which is made if need be."""
+    def create(cls, folder: Path, header: Header | Fleet) -> Self:
+        """Start `<UTC time>-<device slug>-<run id>.jsonl` in a folder, which is made if need be.
+
+        The runs of several devices have `fleet` for a slug.
+        """
         time = now().strftime("%Y%m%dT%H%M%SZ")
-        name = "-".join(_plain(part) for part in (time, header.device.slug, header.run_id))
+        slug = header.device.slug if isinstance(header, Header) else "fleet"
+        name = "-".join(_plain(part) for part in (time, slug, header.run_id))
         path = folder / f"{name}.jsonl"
         with _reported(path, remedy="choose another folder with --out"):
             folder.mkdir(parents=True, exist_ok=True)
-            return cls(path, durable.create(path, [_encode(header)]))
+            return cls(path, durable.create(path, [encode(header)]))
 
     @classmethod
     def resume(cls, path: Path) -> Self:
@@ -58,7 +70,8 @@ class Journal:
 
         Raises GemmbenchError if the file is not a run, or is being written.
         """
-        read_header(path)
+        if fleet_of(path) is None:
+            read_header(path)
         with _reported(path, remedy="copy it into a folder that you may write to, and resume that"):
             journal = cls(path, os.open(path, os.O_RDWR | os.O_APPEND))
             try:
@@ -69,10 +82,18 @@ class Journal:
                 raise
         return journal
 
-    def append(self, *lines: Line) -> None:
+    def append(self, *lines: Line | FleetLine) -> None:
         """Write lines, and wait until they are on the disk. Where not all fit, the first stay."""
+        self._append(b"".join(map(encode, lines)))
+
+    def append_of(self, unit: int, lines: Iterable[bytes]) -> None:
+        """The same of lines of a unit's run, as `encode` makes them."""
+        before = b'{"type":"of","unit":%d,"line":' % unit
+        self._append(b"".join(before + line.rstrip(b"\n") + b"}\n" for line in lines))
+
+    def _append(self, data: bytes) -> None:
         try:
-            durable.append(self._descriptor, b"".join(map(_encode, lines)))
+            durable.append(self._descriptor, data)
         except durable.TornError as torn:
             reason, remedy = _told(torn.error)
             what = "its last line is" if torn.lost == 1 else f"its last {torn.lost} lines are"
@@ -196,7 +217,8 @@ def _spread(items: "range | list[int]", size: int) -> list[int]:
     return [items[(2 * index + 1) * len(items) // (2 * size)] for index in range(size)]
 
 
-def _encode(line: Line) -> bytes:
+def encode(line: Line | FleetLine) -> bytes:
+    """A line of a run file, with its newline."""
     try:
         return _ENCODER.encode(line) + b"\n"
     except UnicodeEncodeError:  # bytes that were no UTF-8, of an environment variable or a path

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from gemmbench.records.schema import FORMAT, Line
+from gemmbench.records.schema import FORMAT, FleetLine, Line
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -28,8 +28,9 @@ def schema() -> dict[str, Any]:
         "title": f"A line of a gemmbench run file, format {major}.{minor}",
         "description": "A run file is JSON lines: first a line of type run, the header; then the "
         "others in any order; of type end, where the run came to its end, the last. Readers "
-        "skip lines of a type that they do not know.",
-        **msgspec.json.schema(Line, schema_hook=_anything),
+        "skip lines of a type that they do not know. A file with the runs of several devices "
+        "begins with a line of type fleet, and holds each run's lines in lines of type of.",
+        **msgspec.json.schema(Line | FleetLine, schema_hook=_anything),
     }
     del found["discriminator"]  # OpenAPI's word
     for one in found["$defs"].values():

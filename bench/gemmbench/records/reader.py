@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, TypeVar
 import msgspec
 
 from gemmbench.quantities import counted
+from gemmbench.records import fleet as fleets
 from gemmbench.records.loss import Loss, Text
 from gemmbench.records.outline import AnyRecord, OutlineLine, RecordOutline
 from gemmbench.records.schema import (
@@ -29,8 +30,6 @@ from gemmbench.timing.turn import AnyTurn
 from gemmkernels.errors import GemmbenchError
 from gemmkernels.smallfile import json_fault
 
-MAX_LINE_BYTES = 64 * 2**20
-_BUFFER_BYTES = 2**20
 Source = str | os.PathLike[str]
 
 _DECODER = msgspec.json.Decoder(Line)
@@ -63,7 +62,8 @@ class Run:
     """One run file. `footer` is None where the run did not come to its end.
 
     Of several records of one case, which a resumed run can have, the last counts. `warnings` says
-    what of the file was not loaded.
+    what of the file was not loaded. A run of a fleet's file has `fleet.jsonl#3` for a path, and is
+    `lost`, with the reason, where its device did not answer to the end.
     """
 
     path: Path
@@ -74,13 +74,15 @@ class Run:
     launched: tuple[Launched, ...] = ()
     footer: Footer | None = None
     warnings: tuple[str, ...] = ()
+    lost: str = ""
 
 
 def read(path: Source) -> Run:
     """Read one run file.
 
     Unknown fields are ignored; unknown, damaged and cut lines are skipped with a warning. Raises
-    GemmbenchError for a file that is not a run, cannot be read, or has a newer major version.
+    GemmbenchError for a file that is not a run, cannot be read, or has a newer major version, and
+    for one with the runs of several devices: of those each has a name, `fleet.jsonl#3`.
     """
     run, records = _read(path, _DECODER, Record)
     return replace(run, records=records)
@@ -105,8 +107,14 @@ def _read(
     roofs: dict[tuple[str, str, int], Roof] = {}
     launched: dict[str, Launched] = {}
     footer = None
-    with _opened(path) as stream, without_collector():
-        lines = _lines(stream)
+    lost = ""
+    with _opened(path) as (stream, index), without_collector():
+        if index is not None:
+            _, unit = fleets.split(path)
+            lines = fleets.inner(stream, index, _checked(path, index, unit))
+            lost = index.lost[unit].reason if unit in index.lost else ""
+        else:
+            lines = _lines(stream)
         header = _header(path, lines)
         for text in lines:
             line = _decode(text, loss, decoder)
@@ -142,6 +150,7 @@ def _read(
         launched=tuple(launched.values()),
         footer=footer,
         warnings=loss.warnings(),
+        lost=lost,
     )
     return run, tuple(records.values())
 
@@ -149,7 +158,10 @@ def _read(
 def read_header(path: Source) -> Header:
     """Only the first line; raises as `read` does."""
     path = Path(path)
-    with _opened(path) as stream:
+    with _opened(path) as (stream, index):
+        if index is not None:
+            unit = _checked(path, index, fleets.split(path)[1])
+            return _header(path, fleets.inner(stream, index, unit))
         return _header(path, _lines(stream))
 
 
@@ -162,7 +174,7 @@ def read_many(source: Source | Iterable[Source]) -> list[Run]:
 
 
 def paths_of(source: Source | Iterable[Source]) -> list[Path]:
-    """The paths of the files that `read_many` reads.
+    """The paths of the files that `read_many` reads; of several devices' runs in one file each.
 
     What a folder or a pattern holds beside runs is left out with a warning (RunFileWarning), while
     a file that is named must be one. Raises GemmbenchError where nothing matches, or no run does.
@@ -228,9 +240,9 @@ def _expand(source: Source) -> list[tuple[Path, bool]]:
             found = sorted(path.glob("*.jsonl")) + sorted(path.glob("*/*.jsonl"))
             if not found:
                 raise GemmbenchError(f"{path} holds no run: expected *.jsonl files in it")
-            return [(one, False) for one in found]
+            return [(each, False) for one in found for each in _members(one)]
         if path.exists() or not glob.has_magic(text):
-            return [(path, True)]
+            return [(one, True) for one in _members(path)]
     except OSError as error:
         raise GemmbenchError(f"cannot read {text[:200]!r}: {error.strerror}") from None
     matches = sorted(Path(one) for one in glob.glob(text, recursive=True))  # noqa: PTH207
@@ -251,16 +263,57 @@ def without_collector() -> Iterator[None]:
             gc.enable()
 
 
+def _members(path: Path) -> list[Path]:
+    """The runs of a fleet's file, by their names; any other file itself."""
+    if fleets.split(path)[1] is not None:
+        return [path]
+    with contextlib.suppress(OSError, GemmbenchError), _opened(path) as (_, index):
+        if index is not None:
+            return [fleets.member(path, unit) for unit in sorted(index.spans)] or [path]
+    return [path]
+
+
+def fleet_of(path: Source) -> fleets.Index | None:
+    """What a file with the runs of several devices says of them all; None for one run's file.
+
+    Raises GemmbenchError for a file that cannot be read.
+    """
+    with _opened(Path(path)) as (_, index):
+        return index
+
+
+def _checked(path: Path, index: fleets.Index, unit: int | None) -> int:
+    """The unit, if it has a run. Raises GemmbenchError."""
+    units = sorted(index.spans)
+    if unit in index.spans:
+        return unit
+    if not units:
+        reasons = dict.fromkeys(lost.reason for lost in index.lost.values())
+        why = f": {'; '.join([*reasons][:2])}" if reasons else ""
+        raise GemmbenchError(f"{path} holds no run of its {len(index.fleet.places)} devices{why}")
+    span = f"#{units[0]} … #{units[-1]}"
+    if unit is not None:
+        raise GemmbenchError(f"{path}: the file has no such run: it holds {span}")
+    raise GemmbenchError(
+        f"{path} holds the runs of {len(units)} devices: name one of {span}, as in "
+        f"{fleets.member(path, units[0])}"
+    )
+
+
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """The file, open to be read; its errors become one line for the user."""
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, fleets.Index | None]]:
+    """The file, open to be read, and its index if it holds the runs of several devices.
+
+    Its errors become one line for the user.
+    """
+    path, _ = fleets.split(path)
     try:
         if path.is_dir():
             raise GemmbenchError(f"{path} is a folder: expected a run file, *.jsonl")
         if path.exists() and not path.is_file():
             raise GemmbenchError(f"{path} is no regular file: expected a run file, *.jsonl")
-        with path.open("rb", buffering=_BUFFER_BYTES) as stream:
-            yield stream
+        with path.open("rb", buffering=fleets.BUFFER_BYTES) as stream:
+            yield stream, fleets.index_of(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise GemmbenchError(
@@ -270,15 +323,9 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 def _lines(stream: BinaryIO) -> Iterator[Text]:
     """The lines that are not blank; none longer than MAX_LINE_BYTES is held in memory."""
-    number = 0
-    while data := stream.readline(MAX_LINE_BYTES):
-        number += 1
-        size, whole = len(data), data.endswith(b"\n")
-        if not whole and size == MAX_LINE_BYTES:
-            while not whole and (part := stream.readline(1 << 20)):
-                data, size, whole = b"", size + len(part), part.endswith(b"\n")
-        if not data or not data.isspace():
-            yield Text(number, data, size, whole)
+    for text in fleets.lines(stream):
+        if not text.data or not text.data.isspace():
+            yield text
 
 
 def _header(path: Path, lines: Iterator[Text]) -> Header:
@@ -315,7 +362,7 @@ def _decode(
     text: Text, loss: Loss, decoder: "msgspec.json.Decoder[Any]"
 ) -> Line | RecordOutline | None:
     if not text.data:
-        loss.damaged(text, f"longer than {MAX_LINE_BYTES >> 20} MiB")
+        loss.damaged(text, f"longer than {fleets.MAX_LINE_BYTES >> 20} MiB")
         return None
     try:
         line: Line | RecordOutline = decoder.decode(text.data)

@@ -32,6 +32,23 @@ class Method(Timing, frozen=True, kw_only=True):
     threads: Count | None = None
 
 
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Which of the devices of a machine or a fleet was measured.
+
+    `index` counts the node's devices, `pci_address` is spelt `0000:18:00.0`, `cores` are the CPUs
+    that its worker was bound to, as `taskset` spells them. `at_once` is how many devices were
+    measured at the same time, this one among them. `node` and `rack` are what the user calls them.
+    """
+
+    node: str = ""
+    rack: str = ""
+    index: Count | None = None
+    pci_address: str = ""
+    numa_node: Count | None = None
+    cores: str = ""
+    at_once: Count = 1
+
+
 class Header(msgspec.Struct, frozen=True, kw_only=True, tag="run", tag_field="type"):
     """What was measured with, and what was planned. `plan` names every planned case.
 
@@ -39,7 +56,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag="run", tag_field="ty
     figures from this machine should not be published, one text a fault. A `tuning` run compares
     settings of one kernel, and plans as it goes; a `probing` one holds roofs only. `sheet` is the
     spec sheet of a device that a user added. `tool` is who measured, where it was not gemmbench: an
-    imported run. A `synthetic` run was never measured at all.
+    imported run. A `synthetic` run was never measured at all. `place` is known of a run that is one
+    of several, or that was told its node.
     """
 
     run_id: str
@@ -64,6 +82,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag="run", tag_field="ty
     sheet: dict[str, object] | None = None
     tool: str = ""
     synthetic: bool = False
+    place: Place | None = None
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,6 +132,9 @@ class RecordFields(msgspec.Struct, frozen=True, kw_only=True):
     ran_on: str = ""
     compiled: tuple[dict[str, object], ...] = ()
     settings: dict[str, int | str | bool] | None = None
+    collective: str = ""
+    ranks: Size = 1
+    message_bytes: Count | None = None
 
     @property
     def case(self) -> str:
@@ -130,6 +152,12 @@ class Record(RecordFields, frozen=True, kw_only=True, tag="record", tag_field="t
     asked for. `ran_on` is what the machine code of a Triton kernel multiplies with (`matrix cores`,
     `vector`, `emulated`), and `compiled` the facts of each launch that it makes, as `gemmbench
     inspect` tells them. JSON has no NaN: a float that is not finite is written as null.
+
+    Of work that `ranks` processes do together, a device each, `m`, `n` and `k` are of the whole
+    product, and times those of the slowest rank. `collective` is what they exchange (all-reduce,
+    all-gather, reduce-scatter), and `message_bytes` the size that nccl-tests counts: the largest of
+    a rank's input and output. A collective alone multiplies nothing: its `k` is 1, and its kernel
+    bears its name.
     """
 
     turns: tuple[Turn, ...] = ()
@@ -195,3 +223,40 @@ class Footer(msgspec.Struct, frozen=True, kw_only=True, tag="end", tag_field="ty
 
 
 Line = Header | Record | SelfTest | Roof | Launched | Footer
+
+
+class Fleet(msgspec.Struct, frozen=True, kw_only=True, tag="fleet", tag_field="type"):
+    """The first line of a file that holds the runs of several devices.
+
+    Each run stands in it line by line, as in a file of its own (`Of`); its `unit` is the place in
+    `places`, or a number after them where its work was moved. `order` is together, one-by-one, or
+    shared, where each group of cases was measured once, on whichever device was free.
+    """
+
+    run_id: str
+    started: str
+    version: str
+    places: tuple[Place, ...]
+    order: Literal["together", "one-by-one", "shared"] = "together"
+    format: tuple[int, int] = FORMAT
+    command: tuple[str, ...] = ()
+    request: dict[str, object] = {}
+    synthetic: bool = False
+
+
+class Of(msgspec.Struct, frozen=True, kw_only=True, tag="of", tag_field="type"):
+    """A line of one unit's run."""
+
+    unit: Count
+    line: Line
+
+
+class Lost(msgspec.Struct, frozen=True, kw_only=True, tag="lost", tag_field="type"):
+    """A unit's run will not go on; `place` is where it was to be, of a unit that was moved."""
+
+    unit: Count
+    reason: str
+    place: Place | None = None
+
+
+FleetLine = Fleet | Of | Lost | Footer
