@@ -1,7 +1,6 @@
 """`run` and `verify`: what takes a device."""
 
 import signal
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,61 +9,44 @@ import click
 
 from gemmbench.cli.app import app, carry_out
 from gemmbench.cli.options import (
-    SPEC,
+    MEASURING,
+    PLACE,
     WHAT,
+    WHAT_ON_SEVERAL,
     asks,
     make_request,
+    make_run_request,
 )
 from gemmbench.cli.roofs import show_roofs
-from gemmbench.quantities import parse_duration, parse_percent
+from gemmbench.quantities import parse_duration
+from gemmkernels.errors import GemmbenchError
 
 if TYPE_CHECKING:
+    from gemmbench.runner.fleet.driver import Order
     from gemmbench.runner.listener import Outcome
     from gemmbench.runner.request import Request
 
 
 @app.command(epilog="Example: gemmbench run --suite quick --precision bf16 --budget 8m")
-@asks(*WHAT)
-@click.option("--preset", metavar="NAME", help="sustained, cold or quick. [the suite's; sustained]")
-@click.option("--launch", metavar="HOW", help="On a GPU: graph, stream. [graph; on AMD stream]")
-@click.option("--target", metavar="1%", help="Half-width of the interval to reach.")
-@click.option("--max-time", metavar="S", help="Longest time for the turns of a group.")
-@click.option("--budget", metavar="T", help="Fit the run into a time such as 90s, 8m or 2h.")
-@click.option("--repeat", type=int, metavar="N", help="Repeats of all of it, each a new process.")
-@click.option(
-    *("--seed",),
-    type=click.IntRange(0, 2**63 - 1),
-    default=0,
-    metavar="N",
-    help="Of data and order of turns. [0]",
-)
-@click.option("--out", default="results/local", metavar="DIR", help="[results/local]")
-@SPEC
-@click.option("--roofs", is_flag=True, help="First measure what the device itself holds.")
+@asks(*WHAT_ON_SEVERAL)
+@click.option("--one-by-one", is_flag=True, help="Of several devices each alone, in turn.")
+@asks(*MEASURING)
+@asks(*PLACE)
 @click.option("--resume", metavar="RUN", help="Take a run up again, with its own options.")
 def run(
     *,
-    target: str | None,
-    max_time: str | None,
-    timeout: str,
-    budget: str | None,
-    repeat: int | None,
     resume: str | None,
     quiet: bool,
+    devices: tuple[str, ...],
+    one_by_one: bool,
     **options: Any,
 ) -> None:
-    """Measure kernels on a device, and keep every sample."""
+    """Measure kernels on a device, or on several at once, and keep every sample."""
 
     def work() -> int:
-        request = make_request(
-            **options,
-            target=parse_percent("--target", target),
-            max_time_s=parse_duration("--max-time", max_time),
-            timeout_s=parse_duration("--timeout", timeout),
-            budget_s=parse_duration("--budget", budget),
-            repeats=repeat,
-            command=tuple(sys.argv[1:]),
-        )
+        request = make_run_request(**options, device=devices[0] if len(devices) == 1 else "auto")
+        if (code := _on_several(request, devices, one_by_one, quiet=quiet, resume=resume)) >= 0:
+            return code
         outcome = _supervise(request, quiet=quiet, resume=resume)
         if outcome.path is not None:
             from gemmbench.show.finish import finish
@@ -112,6 +94,49 @@ def verify(*, seeds: int, timeout: str, quiet: bool, **options: Any) -> None:
         return worst
 
     carry_out(work)
+
+
+def _on_several(
+    request: "Request",
+    devices: tuple[str, ...],
+    one_by_one: bool,
+    *,
+    quiet: bool,
+    resume: str | None,
+) -> int:
+    """The exit code of a run on several devices; -1 where only one is asked for."""
+    from dataclasses import replace
+
+    from gemmbench.runner.fleet.driver import Driver
+    from gemmbench.runner.fleet.local import ALL, LocalGround, devices_of
+    from gemmbench.runner.fleet.resume import of_fleet
+    from gemmbench.show.devices import DevicesProgress, DevicesQuiet, finish
+
+    taken_up = of_fleet(Path(resume), request) if resume is not None else None
+    if taken_up is not None:
+        if devices or one_by_one:
+            option = "--device" if devices else "--one-by-one"
+            raise GemmbenchError(f"--resume takes the run's own options: leave out {option}")
+        request, fleet = taken_up
+        devices = devices_of(fleet)
+    elif len(devices) < 2 and ALL not in devices:
+        if one_by_one:
+            raise GemmbenchError("--one-by-one is for several devices: say --device all")
+        return -1
+    elif resume is not None:
+        raise GemmbenchError("--resume takes the run's own options: leave out --device")
+    order: Order = "one-by-one" if one_by_one else "together"
+    again = "gemmbench run --resume"
+    outcome = Driver(
+        replace(request, device="auto"),
+        LocalGround(devices),
+        DevicesQuiet() if quiet else DevicesProgress(),
+        order=order,
+        resume=Path(resume) if resume is not None else None,
+        again=again,
+    ).run()
+    finish(outcome, again=again)
+    return outcome.exit_code
 
 
 def _supervise(

@@ -1,9 +1,12 @@
 """Options that several commands share."""
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from gemmbench.quantities import parse_duration, parse_percent
 
 if TYPE_CHECKING:
     from gemmbench.runner.request import Request
@@ -43,10 +46,30 @@ PROBLEMS = (
         help="Such as bf16; repeat for more.",
     ),
 )
-WHERE = (
+DEVICE = click.option(
+    "--device", "-d", default="auto", metavar="auto|cpu|cuda:0", help="[auto: the first GPU]"
+)
+DEVICES = click.option(
+    *("--device", "-d", "devices"),
+    multiple=True,
+    metavar="auto|all|cpu|cuda:0|cpu:0-3",
+    help="all, or repeat for more: one worker each, at once; cpu:0-3: those CPUs only. [auto]",
+)
+PLACE = (
     click.option(
-        "--device", "-d", default="auto", metavar="auto|cpu|cuda:0", help="[auto: the first GPU]"
+        "--node",
+        envvar="GEMMBENCH_NODE",
+        metavar="NAME",
+        help="What to call this machine in the run.",
     ),
+    click.option(
+        "--rack",
+        envvar="GEMMBENCH_RACK",
+        metavar="NAME",
+        help="Likewise, what it stands in.",
+    ),
+)
+WHERE = (
     click.option(
         "--data",
         default="normal",
@@ -59,8 +82,32 @@ WHERE = (
 SPEC = click.option(
     "--spec", metavar="FILE", help="Datasheets of your own: see gemmbench list devices --template."
 )
+MEASURING = (
+    click.option(
+        "--preset", metavar="NAME", help="sustained, cold or quick. [the suite's; sustained]"
+    ),
+    click.option("--launch", metavar="HOW", help="On a GPU: graph, stream. [graph; on AMD stream]"),
+    click.option("--target", metavar="1%", help="Half-width of the interval to reach."),
+    click.option("--max-time", metavar="S", help="Longest time for the turns of a group."),
+    click.option("--budget", metavar="T", help="Fit the run into a time such as 90s, 8m or 2h."),
+    click.option(
+        "--repeat", type=int, metavar="N", help="Repeats of all of it, each a new process."
+    ),
+    click.option(
+        *("--seed",),
+        type=click.IntRange(0, 2**63 - 1),
+        default=0,
+        metavar="N",
+        help="Of data and order of turns. [0]",
+    ),
+    click.option("--out", default="results/local", metavar="DIR", help="[results/local]"),
+    SPEC,
+    click.option("--roofs", is_flag=True, help="First measure what the device itself holds."),
+)
+"""How a run measures, and where it goes."""
+
 QUIET = click.option("--quiet", "-q", is_flag=True, help="No progress.")
-WHAT = (
+_KERNELS = (
     *PROBLEMS,
     click.option(
         *("--kernel", "-k", "kernels"),
@@ -68,11 +115,16 @@ WHAT = (
         metavar="NAME|FILE",
         help="A kernel by its name, or a file with your own.",
     ),
+)
+_HOW = (
     *WHERE,
     click.option("--timeout", default="120", metavar="S", help="Silence that ends a case. [120]"),
     QUIET,
 )
-WHICH = (
+WHAT = (*_KERNELS, DEVICE, *_HOW)
+WHAT_ON_SEVERAL = (*_KERNELS, DEVICES, *_HOW)
+WHAT_ON_A_FLEET = (*_KERNELS, *_HOW)
+CASES = (
     click.option(
         *("--problem", "problems"),
         multiple=True,
@@ -93,6 +145,11 @@ WHICH = (
         metavar="P",
         help="Likewise, such as bf16.",
     ),
+)
+"""Which cases of a run."""
+
+WHICH = (
+    *CASES,
     click.option(
         *("--roofs", "roofs"),
         multiple=True,
@@ -131,3 +188,24 @@ def make_request(**options: Any) -> "Request":
     from gemmbench.runner.request import Request
 
     return Request(**options)
+
+
+def make_run_request(
+    *,
+    target: str | None,
+    max_time: str | None,
+    timeout: str,
+    budget: str | None,
+    repeat: int | None,
+    **options: Any,
+) -> "Request":
+    """The request of what measures: with `MEASURING`, and the command for the run's header."""
+    return make_request(
+        **options,
+        target=parse_percent("--target", target),
+        max_time_s=parse_duration("--max-time", max_time),
+        timeout_s=parse_duration("--timeout", timeout),
+        budget_s=parse_duration("--budget", budget),
+        repeats=repeat,
+        command=tuple(sys.argv[1:]),
+    )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gemmbench.devices.cpu import allowed_cpus, cpu_device
 from gemmbench.devices.gpu import gpu_device, gpu_target
+from gemmbench.devices.place import cpus_of
 from gemmbench.devices.spec import Spec, match
 from gemmbench.devices.target import TelemetryTarget
 from gemmkernels.device import Device
@@ -27,18 +28,19 @@ def detect(
 ) -> Device:
     """The device called `auto`, `cpu`, `cuda` or `cuda:1`; ROCm's GPUs bear the same names.
 
-    `auto` is the first GPU that torch can use, or the CPU of a machine without one; `threads` is
-    for a CPU; `own` are datasheets that the user added, for what torch doesn't show. Imports torch
-    and starts its GPU runtime, unless `cpu` is asked for. Raises UnknownNameError for another name,
-    and GemmbenchError, with the reason and the remedy, for a GPU that isn't there or that torch
-    can't use.
+    `cpu:0-3` is the CPU as well: its cores are those that this process is bound to. `auto` is the
+    first GPU that torch can use, or the CPU of a machine without one; `threads` is for a CPU; `own`
+    are datasheets that the user added, for what torch doesn't show. Imports torch and starts its
+    GPU runtime, unless a CPU is asked for. Raises UnknownNameError for another name, and
+    GemmbenchError, with the reason and the remedy, for a GPU that isn't there or that torch can't
+    use.
     """
-    if name == "cpu":
+    if name == "cpu" or cpus_of(name) is not None:
         return _cpu(threads, own, root)
     wanted = re.fullmatch(r"cuda(?::(\d{1,3}))?", name)
     if name != "auto" and not wanted:
         count, _ = _count()
-        raise UnknownNameError("device", name, ["auto", "cpu", "cuda", *_numbered(count)])
+        raise UnknownNameError("device", name, ["auto", "cpu", "cpu:0", "cuda", *_numbered(count)])
     count, reason = _count()
     if wanted and wanted.group(1) is not None:
         index = int(wanted.group(1))
@@ -61,6 +63,19 @@ def detect(
     raise GemmbenchError(
         f"device {name!r}: {where}: {_explain(reason or 'torch sees none', root)}, "
         "or measure the CPU with --device cpu"
+    )
+
+
+def gpus() -> tuple[str, ...]:
+    """All GPUs that torch can use, by its names. Raises GemmbenchError, with why there are none."""
+    count, reason = _count()
+    if count and reason is None:
+        return tuple(_numbered(count))
+    present = gpu_present()
+    where = f"this machine has a GPU ({present}) that torch can't use" if present else "no GPU"
+    raise GemmbenchError(
+        f"device 'all': {where}: {_explain(reason or 'torch sees none', Path('/'))}, or measure "
+        "the CPU with --device cpu, or its cores with --device cpu:0 --device cpu:1"
     )
 
 

@@ -3,6 +3,7 @@
 Such a file is called `fleet.jsonl`, and one of its runs `fleet.jsonl#3`: that names unit 3.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -125,8 +126,8 @@ def _indexed(fleet: Fleet, stream: BinaryIO) -> Index:
 def inner(stream: BinaryIO, index: Index, unit: int) -> Iterator[Text]:
     """The lines of a unit's run, as in a file of its own; their numbers are the whole file's."""
     for number, start, size in index.spans.get(unit, []):
-        stream.seek(start)
-        data = stream.read(size)
+        # Past the buffer: lines of one unit lie far apart, and each would fill it anew.
+        data = os.pread(stream.fileno(), size, start)
         yield Text(number, data, len(data), True)
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import msgspec
 
@@ -38,6 +38,17 @@ class MovedWarning(UserWarning):
     """A run file was moved or removed while it was written; nothing of it is lost."""
 
 
+class Lines(Protocol):
+    """Where the lines of a run go."""
+
+    @property
+    def path(self) -> Path: ...
+
+    def append(self, *lines: Line) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Journal:
     """An open run file. Only appends, and never touches what is already there.
 
@@ -45,6 +56,9 @@ class Journal:
     meanwhile. Raises GemmbenchError where the disk or the folder will not take it. Where the file
     is moved, `path` follows it; where it is removed, it is written anew; both with a MovedWarning.
     """
+
+    again = "gemmbench run --resume"
+    """What goes on with a run that the disk cut short."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
@@ -99,7 +113,7 @@ class Journal:
             what = "its last line is" if torn.lost == 1 else f"its last {torn.lost} lines are"
             raise GemmbenchError(
                 f"cannot write to {self.path}: {reason}; {what} lost, all before is whole: "
-                f"{remedy or 'check the disk'}, then go on with: gemmbench run --resume {self.path}"
+                f"{remedy or 'check the disk'}, then go on with: {self.again} {self.path}"
             ) from torn.error
         self._follow()
 

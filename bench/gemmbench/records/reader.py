@@ -97,49 +97,67 @@ def read_outline(path: Source) -> tuple[Run, tuple[RecordOutline, ...]]:
     return _read(path, _OUTLINES, RecordOutline)
 
 
+def read_lines(lines: Iterable[bytes], name: str) -> Run:
+    """The same of the lines of a run file, wherever they are from; `name` is what it is called."""
+    texts = (Text(at, bytes(data), len(data), True) for at, data in enumerate(lines, 1))
+    run, records = _gather(Path(name), texts, _DECODER, Record)
+    return replace(run, records=records)
+
+
 def _read(
     path: Source, decoder: "msgspec.json.Decoder[Any]", kind: type[_Record]
 ) -> tuple[Run, tuple[_Record, ...]]:
     path = Path(path)
+    with _opened(path) as (stream, index), without_collector():
+        if index is None:
+            return _gather(path, _lines(stream), decoder, kind)
+        unit = _checked(path, index, fleets.split(path)[1])
+        lost = index.lost[unit].reason if unit in index.lost else ""
+        return _gather(path, fleets.inner(stream, index, unit), decoder, kind, lost)
+
+
+def _gather(
+    path: Path,
+    lines: Iterator[Text],
+    decoder: "msgspec.json.Decoder[Any]",
+    kind: type[_Record],
+    lost: str = "",
+) -> tuple[Run, tuple[_Record, ...]]:
     loss = Loss()
     records: dict[str, _Record] = {}
     selftests: dict[int, SelfTest] = {}
     roofs: dict[tuple[str, str, int], Roof] = {}
     launched: dict[str, Launched] = {}
     footer = None
-    lost = ""
-    with _opened(path) as (stream, index), without_collector():
-        if index is not None:
-            _, unit = fleets.split(path)
-            lines = fleets.inner(stream, index, _checked(path, index, unit))
-            lost = index.lost[unit].reason if unit in index.lost else ""
-        else:
-            lines = _lines(stream)
-        header = _header(path, lines)
-        for text in lines:
-            line = _decode(text, loss, decoder)
-            if isinstance(line, kind):
-                case = line.case
-                records.pop(case, None)
-                records[case] = line
-            elif isinstance(line, SelfTest):
-                selftests[line.repeat] = line
-            elif isinstance(line, Roof):
-                roofs[line.name, line.precision, line.repeat] = line
-            elif isinstance(line, Launched):
-                launched[line.case] = line
-            elif isinstance(line, Footer):
-                footer = line
-            elif isinstance(line, Header):
-                rest = 1 + sum(1 for _ in lines)
-                loss.other.append(
-                    f"line {text.number} begins a second run: it and what follows "
-                    f"({counted(rest, 'line')}) was not loaded; keep one run a file"
-                )
+    header = _header(path, lines)
+    for text in lines:
+        line = _decode(text, loss, decoder)
+        if isinstance(line, kind):
+            case = line.case
+            records.pop(case, None)
+            records[case] = line
+        elif isinstance(line, SelfTest):
+            selftests[line.repeat] = line
+        elif isinstance(line, Roof):
+            roofs[line.name, line.precision, line.repeat] = line
+        elif isinstance(line, Launched):
+            launched[line.case] = line
+        elif isinstance(line, Footer):
+            footer = line
+        elif isinstance(line, Header):
+            rest = 1 + sum(1 for _ in lines)
+            loss.other.append(
+                f"line {text.number} begins a second run: it and what follows "
+                f"({counted(rest, 'line')}) was not loaded; keep one run a file"
+            )
     if missing := len(set(header.plan) - records.keys()):
         loss.other.append(
-            f"{missing} of {len(header.plan)} planned cases have no record: the run still goes on, "
-            "or was cut short; take it up again with gemmbench run --resume"
+            f"{missing} of {len(header.plan)} planned cases have no record: "
+            + (
+                lost
+                or "the run still goes on, or was cut short; take it up again with gemmbench run "
+                "--resume"
+            )
         )
     run = Run(
         path=path,

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from gemmbench.devices.place import Place as Place
 from gemmbench.timing.method import Timing
 from gemmbench.timing.turn import Count, Turn
 from gemmkernels.device import Device
@@ -30,23 +31,6 @@ class Method(Timing, frozen=True, kw_only=True):
     data: str
     seed: int
     threads: Count | None = None
-
-
-class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """Which of the devices of a machine or a fleet was measured.
-
-    `index` counts the node's devices, `pci_address` is spelt `0000:18:00.0`, `cores` are the CPUs
-    that its worker was bound to, as `taskset` spells them. `at_once` is how many devices were
-    measured at the same time, this one among them. `node` and `rack` are what the user calls them.
-    """
-
-    node: str = ""
-    rack: str = ""
-    index: Count | None = None
-    pci_address: str = ""
-    numa_node: Count | None = None
-    cores: str = ""
-    at_once: Count = 1
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True, tag="run", tag_field="type"):

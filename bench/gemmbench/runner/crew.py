@@ -65,7 +65,8 @@ class Crew:
         request, first = self._request, self._first
         device = request.device
         if first is not None:  # "the first GPU" must not become the second one
-            device = first.device.torch_device if first.device.is_gpu else "cpu"
+            cpu = device if device.startswith("cpu") else "cpu"
+            device = first.device.torch_device if first.device.is_gpu else cpu
         try:
             worker = self.worker = WorkerProcess()
             worker.send(
@@ -75,6 +76,7 @@ class Crew:
                     files=request.files,
                     own=self.own,
                     tuning=self._tuning,
+                    bind=request.bind,
                 )
             )
             message = worker.receive(START_S)

@@ -1,7 +1,7 @@
 """A run's header: what was measured with, and what was planned."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from datetime import UTC, datetime
 
 import msgspec
@@ -9,7 +9,7 @@ import msgspec
 from gemmbench._version import __version__
 from gemmbench.devices.datasheet import Spec
 from gemmbench.devices.spec import match, restore
-from gemmbench.records.schema import Header, Method
+from gemmbench.records.schema import Header, Method, Place
 from gemmbench.runner.messages import Hello
 from gemmbench.runner.plan import Plan
 from gemmbench.runner.request import Request
@@ -27,10 +27,13 @@ def make_header(
     suites: tuple[str, ...],
     doctor: tuple[str, ...] = (),
     own: tuple[Spec, ...] = (),
+    place: Place | None = None,
+    elsewhere: Set[str] = frozenset(),
 ) -> Header:
     """The header of a new run. It names no host, user, serial number or absolute path.
 
-    `own` are the user's datasheets: one that is the device's goes along.
+    `own` are the user's datasheets: one that is the device's goes along. `place` is what the driver
+    of several devices knows of this one's; the cases that are `elsewhere` are not planned.
     """
     device = hello.device
     spec = match(device, own)
@@ -56,13 +59,34 @@ def make_header(
         kernels={info.name: info.digest for info in hello.kernels if info.name in used},
         suites=suites,
         plan=tuple(
-            case_name(repeat, group.name, case.kernel, case.problem.precision)
+            name
             for repeat in range(plan.repeats)
             for group in plan.groups
             for case in group.cases
+            if (name := case_name(repeat, group.name, case.kernel, case.problem.precision))
+            not in elsewhere
         ),
+        place=_placed(request, hello, place),
         left_out=plan.left_out,
         doctor=doctor,
+    )
+
+
+def _placed(request: Request, hello: Hello, place: Place | None) -> Place | None:
+    """What is known of the place, by the driver, the user and the worker; None of any one device
+    alone."""
+    bound = request.device.startswith("cpu:")
+    if place is None and not (request.node or request.rack or bound):
+        return None
+    known, own = place or Place(), hello.place or Place()
+    return msgspec.structs.replace(
+        known,
+        node=known.node or request.node or "",
+        rack=known.rack or request.rack or "",
+        index=known.index if own.index is None else own.index,
+        pci_address=own.pci_address,
+        numa_node=own.numa_node,
+        cores=own.cores,
     )
 
 

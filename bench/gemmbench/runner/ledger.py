@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from gemmbench.records.journal import Journal
+from gemmbench.records.journal import Lines
 from gemmbench.records.schema import Footer, Launched, Record, Roof, SelfTest, Status
 from gemmbench.runner.header import case_name
 from gemmbench.runner.listener import Listener
@@ -21,12 +21,16 @@ class Ledger:
     def __init__(self, stop: Stop, listener: Listener) -> None:
         self._stop = stop
         self._listener = listener
-        self.journal: Journal | None = None
+        self.journal: Lines | None = None
         self.statuses: Counter[str] = Counter()
         self._done: set[str] = set()
         self._ok: set[str] = set()
         self._named: set[str] = set()
         self._fallen: dict[str, tuple[Status, str]] = {}
+
+    def leave(self, cases: Iterable[str]) -> None:
+        """Cases that another unit has measured."""
+        self._done.update(cases)
 
     def take_up(self, records: Iterable[Record]) -> None:
         """Records of an earlier sitting, which stand."""

@@ -3,6 +3,7 @@
 import msgspec
 
 from gemmbench.devices.datasheet import Spec
+from gemmbench.devices.place import Place
 from gemmbench.devices.target import TelemetryTarget
 from gemmbench.inspect.question import Compiled
 from gemmbench.timing.method import Timing
@@ -69,7 +70,7 @@ class KernelInfo(msgspec.Struct, frozen=True, kw_only=True):
 class Open(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The first message: which device to take, and the user's kernel files to load.
 
-    `own` are the datasheets that the user added.
+    `own` are the datasheets that the user added; `bind` keeps it on the CPUs near its GPU.
     """
 
     device: str
@@ -77,6 +78,11 @@ class Open(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     files: tuple[str, ...]
     own: tuple[Spec, ...] = ()
     tuning: bool = False
+    bind: bool = False
+
+
+class Count(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The only message to a process of its own: which GPUs can torch use?"""
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -137,6 +143,13 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     host: dict[str, str]
     environment: dict[str, str]
     setup_s: float
+    place: Place | None = None
+
+
+class Counted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The GPUs that torch can use, by torch's names."""
+
+    devices: tuple[str, ...]
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -238,9 +251,10 @@ class DeviceLost(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     reason: str
 
 
-ToWorker = Open | Ask | AskSpace | Work | TestPair | Probing | Profile
+ToWorker = Open | Count | Ask | AskSpace | Work | TestPair | Probing | Profile
 FromWorker = (
     Hello
+    | Counted
     | Refused
     | Answer
     | Space

@@ -300,6 +300,18 @@ def make_plan(
     )
 
 
+def part_of(plan: Plan, part: int, of: int) -> Plan:
+    """One of the parts of a plan that several devices share: every `of`th group, from `part` on."""
+    groups = plan.groups[part::of]
+    every_s, own_s = (sum(group.estimate_s for group in some) for some in (plan.groups, groups))
+    return replace(
+        plan,
+        groups=groups,
+        unsupported=plan.unsupported[part::of],
+        estimate_s=plan.estimate_s - plan.repeats * (every_s - own_s),
+    )
+
+
 def _of_which(before_s: float, repeats: int) -> str:
     times = f" in {repeats} repeats" * (repeats > 1)
     return f", of which {before_s:.0f} s before the first{times}" if before_s >= 1 else ""

@@ -11,12 +11,13 @@ import threading
 import time
 import uuid
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import msgspec
 
 import gemmbench
 import gemmkernels
-from gemmbench.runner.messages import CHANNEL_LOST, NEXT_CASE, FromWorker, ToWorker
+from gemmbench.runner.messages import CHANNEL_LOST, NEXT_CASE, FromWorker
 
 KILL_S = 30.0
 TAIL_BYTES = 2**14
@@ -27,7 +28,7 @@ STACK_S = 0.3
 
 _START = (
     "import sys; sys.path[:0] = [r for r in sys.argv[1:3] if r not in sys.path]; "
-    "del sys.argv[1:3]; from gemmbench.runner.worker import main; main()"
+    "del sys.argv[1:3]; from {} import main; main()"
 )
 _ROOTS = tuple(str(Path(m.__file__ or "").parents[1]) for m in (gemmbench, gemmkernels))
 """The worker must find the same packages as we did; and -P: what lies in the user's folder, such as
@@ -44,6 +45,9 @@ _STACK = re.compile(
 _FRAME = re.compile(r'  File "([^"\n]*)", line (\d+) in (\S+)')
 
 
+Heard = TypeVar("Heard")
+
+
 class WorkerDiedError(Exception):
     """The worker ended, or was ended; the text says how, in one line."""
 
@@ -56,15 +60,19 @@ class UnkillableError(Exception):
     """The worker is stuck in the driver and outlives SIGKILL."""
 
 
-class WorkerProcess:
-    """A worker in a process group of its own, so that Ctrl-C is ours to handle."""
+class ChildProcess(Generic[Heard]):
+    """A process of ours in a process group of its own, so that Ctrl-C is ours to handle.
 
-    def __init__(self) -> None:
+    It runs the `main()` of a module, and speaks messages of the types of `heard`. Where the thread
+    that made it ends, it ends, too.
+    """
+
+    def __init__(self, module: str, heard: object) -> None:
         read_fd, write_fd = os.pipe()
         self._cookie = f"{COOKIE}={uuid.uuid4().hex}"
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-u", "-P", "-c", _START, *_ROOTS, str(write_fd)],
+                [sys.executable, "-u", "-P", "-c", _START.format(module), *_ROOTS, str(write_fd)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -76,13 +84,17 @@ class WorkerProcess:
             os.close(write_fd)
         self._read_fd = read_fd
         self._buffer = b""
-        self._decoder = msgspec.json.Decoder(FromWorker)
+        self._decoder: msgspec.json.Decoder[Heard] = msgspec.json.Decoder(heard)
         self._encoder = msgspec.json.Encoder()
         self._tail = b""
         self._drain = threading.Thread(target=self._drain_output, daemon=True)
         self._drain.start()
 
-    def send(self, message: ToWorker) -> None:
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def send(self, message: msgspec.Struct) -> None:
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(self._encoder.encode(message) + b"\n")
@@ -90,7 +102,7 @@ class WorkerProcess:
         except OSError:
             raise WorkerDiedError(self._how_it_died()) from None
 
-    def receive(self, timeout_s: float) -> FromWorker:
+    def receive(self, timeout_s: float) -> Heard:
         """The next message. Raises WorkerDiedError at its end, or after `timeout_s` of silence."""
         deadline = time.monotonic() + timeout_s
         while b"\n" not in self._buffer:
@@ -112,7 +124,7 @@ class WorkerProcess:
                 raise WorkerDiedError(self._how_it_died())
         line, _, self._buffer = self._buffer.partition(b"\n")
         try:
-            message: FromWorker = self._decoder.decode(line)
+            message = self._decoder.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise self._babble(str(error).partition("\n")[0][:120]) from None
         return message
@@ -160,6 +172,11 @@ class WorkerProcess:
                 os.close(self._read_fd)
                 self._read_fd = -1
 
+    def interrupt(self) -> None:
+        """As Ctrl-C does to a process of the terminal's."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGINT)
+
     def _drain_output(self) -> None:
         """Keep the last of what it prints, so that a full pipe never stops it."""
         assert self._process.stdout is not None
@@ -190,6 +207,13 @@ class WorkerProcess:
     def _said(self) -> str:
         """The last that was printed, since the last case began."""
         return self._tail.rpartition(NEXT_CASE)[2].decode(errors="replace")
+
+
+class WorkerProcess(ChildProcess[FromWorker]):
+    """The process that owns one device."""
+
+    def __init__(self) -> None:
+        super().__init__("gemmbench.runner.worker", FromWorker)
 
 
 def _last_line(text: str) -> str:

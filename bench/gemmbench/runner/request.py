@@ -10,7 +10,9 @@ class Request:
     `shapes` are texts MxNxK; `m`, `n` and `k` values, ranges or lists of them; `shape_files` paths
     of tables; `kernels` names or paths of the user's files; seconds throughout; `target` is a
     fraction. `every_kernel` asks all of the ladder where neither a kernel nor a suite is named.
-    `roofs` measures the device's own first; `spec` is a file with the user's datasheets.
+    `roofs` measures the device's own first; `spec` is a file with the user's datasheets. `node` and
+    `rack` are what the user calls them; `bind` keeps a GPU's worker on the CPUs near it. `part` 0
+    of 4 is the first of each four groups.
     """
 
     suites: tuple[str, ...] = ()
@@ -37,6 +39,10 @@ class Request:
     every_kernel: bool = False
     roofs: bool = False
     spec: str | None = None
+    node: str | None = None
+    rack: str | None = None
+    bind: bool = False
+    part: tuple[int, int] | None = None
     command: tuple[str, ...] = ()
 
     @property

@@ -12,7 +12,7 @@ from gemmbench.runner.request import Request, is_file
 from gemmkernels.errors import GemmbenchError
 from gemmkernels.smallfile import fault
 
-_GIVEN_AGAIN = ("kernels", "suites", "shape_files", "command")
+_GIVEN_AGAIN = ("kernels", "suites", "shape_files", "command", "node", "rack")
 _OPTIONS = {
     "shapes": "shape",
     "shape_files": "shapes",
@@ -31,6 +31,12 @@ def finished(record: Record) -> bool:
     """Does the record stand when its run is taken up again? Otherwise its case is done anew."""
     lost = record.status == "failed" and record.reason.startswith(DEVICE_LOST)
     return record.status != "interrupted" and not lost
+
+
+def is_complete(run: Run) -> bool:
+    """Did the run come to its end, with nothing left to do?"""
+    done = {record.case for record in run.records if finished(record)}
+    return run.footer is not None and not run.warnings and done >= set(run.header.plan)
 
 
 def options_of(request: Request) -> dict[str, object]:
@@ -70,24 +76,29 @@ def of_run(path: Path, given: Request, *, tuning: bool = False) -> tuple[Request
     if run.header.tuning != tuning:
         what, command = ("tuning", "tune") if run.header.tuning else ("run of kernels", "run")
         raise GemmbenchError(f"{path} is a {what}: gemmbench {command} --resume takes it up")
+    return asked_again(path, run.header.request, given), run
+
+
+def asked_again(path: Path, kept: dict[str, object], given: Request) -> Request:
+    """The request that a file keeps, with the user's files as they are given again.
+
+    Raises GemmbenchError as `of_run` does.
+    """
     try:
-        request = msgspec.convert(run.header.request, Request)
+        request = msgspec.convert(kept, Request)
     except msgspec.ValidationError as error:
-        what = fault(str(error), run.header.request)
+        what = fault(str(error), kept)
         raise GemmbenchError(f"{path}: its options cannot be read: {what}") from None
     usual = Request()
     for item in fields(Request):
         if item.name not in _GIVEN_AGAIN and getattr(given, item.name) != getattr(usual, item.name):
             option = _OPTIONS.get(item.name, item.name)
             raise GemmbenchError(f"--resume takes the run's own options: leave out --{option}")
-    return (
-        replace(
-            request,
-            kernels=_again("--kernel", request.kernels, given.kernels),
-            suites=_again("--suite", request.suites, given.suites),
-            shape_files=_again("--shapes", request.shape_files, given.shape_files),
-        ),
-        run,
+    return replace(
+        request,
+        kernels=_again("--kernel", request.kernels, given.kernels),
+        suites=_again("--suite", request.suites, given.suites),
+        shape_files=_again("--shapes", request.shape_files, given.shape_files),
     )
 
 

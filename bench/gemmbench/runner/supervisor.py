@@ -16,9 +16,9 @@ import msgspec
 from gemmbench.devices.own import doubts, unmatched
 from gemmbench.devices.telemetry import Telemetry
 from gemmbench.doctor.examination import Examination
-from gemmbench.records.journal import Journal
+from gemmbench.records.journal import Journal, Lines
 from gemmbench.records.reader import Run, read
-from gemmbench.records.schema import Footer, Header, Launched, Record, SelfTest, Status
+from gemmbench.records.schema import Footer, Header, Launched, Place, Record, SelfTest, Status
 from gemmbench.runner import launched
 from gemmbench.runner.attempts import Attempts
 from gemmbench.runner.budget import Budget
@@ -36,6 +36,7 @@ from gemmbench.runner.plan import (
     chosen_suites,
     make_plan,
     make_timing,
+    part_of,
     wanted_cases,
     within_budget,
 )
@@ -60,7 +61,9 @@ EXAMINE_S = 5.0
 class Supervisor:
     """Carries out one request. `run()` may be called once.
 
-    With `probing` it measures the device's own roofs, and no kernel.
+    With `probing` it measures the device's own roofs, and no kernel. Of several devices each has
+    one: what it measures then goes down a `wire` instead of into a file, it knows its `place`, and
+    leaves the cases that are `done`.
     """
 
     def __init__(
@@ -71,12 +74,18 @@ class Supervisor:
         verify_only: bool = False,
         probing: bool = False,
         resume: Run | None = None,
+        wire: Lines | None = None,
+        place: Place | None = None,
+        done: Sequence[str] = (),
     ) -> None:
         self._request = request
         self._listener = listener
         self._verify_only = verify_only
         self._probing = probing
         self._resume = resume
+        self._wire = wire
+        self._place = place
+        self._elsewhere = frozenset(done)
         self._stop = Stop()
         self._crew = Crew(request, own=sheets_of(resume.header) if resume else None)
         self._attempts = Attempts(self._crew, listener, request, verify_only=verify_only)
@@ -140,6 +149,8 @@ class Supervisor:
                 suites=names,
                 doctor=self._faults(hello),
                 own=self._crew.own,
+                place=self._place,
+                elsewhere=self._elsewhere,
             )
             if self._probing:
                 header = msgspec.structs.replace(header, probing=True)
@@ -191,7 +202,7 @@ class Supervisor:
             self._request, suites, hello.device, hello.kernels, repeats=how.repeats
         )
         check_memory(self._request, cases, hello.device)
-        return make_plan(
+        plan = make_plan(
             cases=cases,
             reasons=self._crew.ask([case for _, case in cases]),
             kernels=hello.kernels,
@@ -201,6 +212,7 @@ class Supervisor:
             start_s=self._start_s(how),
             probes_s=probes_s,
         )
+        return plan if self._request.part is None else part_of(plan, *self._request.part)
 
     def _start_s(self, how: Timing) -> float:
         """What goes before the groups of a repeat: a fresh worker, which takes as long as the first
@@ -211,11 +223,15 @@ class Supervisor:
 
     def _take_up(self) -> None:
         """Lock the file of the run that goes on, before anything is spent on it."""
+        self._ledger.leave(self._elsewhere)
         if self._resume is None:
             return
-        path = self._resume.path
-        self._ledger.journal = Journal.resume(path)
-        run = self._resume = read(path)  # again: only from here on can no one else write to it
+        path, run = self._resume.path, self._resume
+        if self._wire is not None:
+            self._ledger.journal = self._wire
+        else:
+            self._ledger.journal = Journal.resume(path)
+            run = self._resume = read(path)  # again: only now can no one else write to it
         if run.header.probing:
             raise GemmbenchError(f"{path} holds roofs only: measure them anew, gemmbench roofs")
         self._roofs.take_up(run.roofs)
@@ -228,6 +244,9 @@ class Supervisor:
     def _open_journal(self, header: Header) -> None:
         if self._resume is not None:
             check_same(self._resume.header, header)
+        elif self._wire is not None:
+            self._wire.append(header)
+            self._ledger.journal = self._wire
         elif not self._verify_only:
             with self._stop.held():
                 self._ledger.journal = Journal.create(Path(self._request.out), header)

@@ -27,6 +27,8 @@ from gemmbench.runner.messages import (
     Answer,
     Ask,
     AskSpace,
+    Count,
+    Counted,
     Doing,
     Done,
     FromWorker,
@@ -110,13 +112,20 @@ class Worker:
 
     def open(self, message: Open, began: float) -> None:
         from gemmbench.devices.detect import detect, telemetry_target
+        from gemmbench.devices.place import bind, cpus_of, near, place_of
         from gemmbench.devices.software import environment, host, software
         from gemmbench.runner.clean import CleanSlate
         from gemmbench.runner.turners import take
         from gemmkernels.ladder import LADDER
         from gemmkernels.userfile import load_file
 
+        cpus = cpus_of(message.device)
+        if cpus is not None:  # before torch counts its threads
+            bind(cpus)
         device = detect(message.device, threads=message.threads, own=message.own)
+        target = telemetry_target(device)
+        if message.bind and device.is_gpu and (cpus := near(target.pci)):
+            bind(cpus)
         take(device)
         self.slate = CleanSlate(gpu=device.is_gpu)
         self.kernels = {kernel.name: kernel for kernel in LADDER}
@@ -141,7 +150,8 @@ class Worker:
         self.channel.send(
             Hello(
                 device=device,
-                target=telemetry_target(device),
+                target=target,
+                place=place_of(device, target.pci, bound=bool(cpus)),
                 kernels=tuple(infos),
                 software=software(),
                 host=host(),
@@ -149,6 +159,11 @@ class Worker:
                 setup_s=time.monotonic() - began,
             )
         )
+
+    def count(self) -> None:
+        from gemmbench.devices.detect import gpus
+
+        self.channel.send(Counted(devices=gpus()))
 
     def ask(self, message: Ask) -> None:
         assert self.device is not None
@@ -267,6 +282,8 @@ def main() -> None:
             match message:
                 case Open():
                     worker.open(message, began)
+                case Count():
+                    worker.count()
                 case Ask():
                     worker.ask(message)
                 case AskSpace():

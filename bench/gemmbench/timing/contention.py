@@ -7,6 +7,9 @@ from pathlib import Path
 MOST_THREADS = 16
 """Threads watched; each costs about a microsecond a reading."""
 
+_ONE_LINE, _ALL_LINES = 256, 2**18
+"""Of /proc/stat: the first line is the whole machine's, and a CPU has one of some 100 bytes."""
+
 TICK_NS = 1e9 / os.sysconf("SC_CLK_TCK")
 
 
@@ -24,6 +27,9 @@ class LostTime:
     def __init__(self) -> None:
         self._files: list[int] = []
         self._threads: list[str] = []
+        allowed = os.sched_getaffinity(0)
+        all_of_them = len(allowed) >= (os.cpu_count() or 1)
+        self._bound = None if all_of_them else {f"cpu{n}".encode() for n in allowed}
         try:
             self._stat: int | None = os.open("/proc/stat", os.O_RDONLY)
         except OSError:
@@ -62,16 +68,25 @@ class LostTime:
     def machine_ns(self) -> tuple[float, float] | None:
         """(busy, stolen) core time of the whole machine so far, in ticks of usually 10 ms.
 
-        Stolen is what the hypervisor gave to other guests; busy includes it, and this process.
+        Of a process that is bound to some of the CPUs it is theirs alone. Stolen is what the
+        hypervisor gave to other guests; busy includes it, and this process.
         """
         if self._stat is None:
             return None
+        busy = stolen = 0
         try:
-            fields = os.pread(self._stat, 256, 0).split(b"\n", 1)[0].split()[1:9]
-            user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields)
+            lines = os.pread(self._stat, _ONE_LINE if self._bound is None else _ALL_LINES, 0)
+            for line in lines.split(b"\n"):
+                name, *fields = line.split()[:9]
+                if name in (self._bound or (b"cpu",)):
+                    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields)
+                    busy += user + nice + system + irq + softirq + steal
+                    stolen += steal
+                if not name.startswith(b"cpu") or self._bound is None:
+                    break
         except (OSError, ValueError):
             return None
-        return (user + nice + system + irq + softirq + steal) * TICK_NS, steal * TICK_NS
+        return busy * TICK_NS, stolen * TICK_NS
 
     def close(self) -> None:
         self._close_files()
