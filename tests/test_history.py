@@ -17,8 +17,9 @@ from synthetic import CPU, H100, footer, header, method, record, roof, turn, tur
 from gemmbench.analysis.explain import Wanted
 from gemmbench.analysis.history import MOST_TOLD, history
 from gemmbench.analysis.series import History, Series
+from gemmbench.records.journal import Journal, encode
 from gemmbench.records.reader import RunFileWarning
-from gemmbench.records.schema import Record
+from gemmbench.records.schema import Fleet, Place, Record
 from gemmbench.show.history import MOST_ROWS, spark, tables
 from gemmbench.show.history_columns import frame, to_json
 from gemmbench.show.history_text import caption, drift_text, why_text
@@ -158,6 +159,8 @@ def test_all_that_can_change_is_seen(tmp_path: Path) -> None:
         {"tool": "nvbench"},
         {"synthetic": False},
         {"device": replace(H100, partition="MIG 3g.40gb")},
+        {"place": Place(node="n1", pci_address="0000:18:00.0")},
+        {"place": Place(at_once=8)},
     ],
 )
 def test_what_was_measured_differently_is_another_series(
@@ -165,6 +168,24 @@ def test_what_was_measured_differently_is_another_series(
 ) -> None:
     found = history(past(tmp_path, 4, of=lambda index: changed if index % 2 else {}))
     assert [len(series.points) for series in found.series] == [2, 2]
+
+
+def test_each_of_several_devices_has_a_series(tmp_path: Path) -> None:
+    for night in range(3):
+        places = (Place(at_once=2), Place(at_once=2))
+        started = f"2026-01-0{night + 1}T00:00:00+00:00"
+        fleet = Fleet(run_id=f"f{night}", started=started, version="1", places=places)
+        with Journal.create(tmp_path, fleet) as journal:
+            for unit in range(2):
+                head = header(
+                    H100, run_id=f"{night}{unit}", started=started, place=places[unit], plan=()
+                )
+                one = record("k", took=turns(100.0 + unit))
+                journal.append_of(unit, [encode(head), encode(one)])
+    found = history(str(tmp_path))
+    assert [len(series.points) for series in found.series] == [3, 3]
+    assert {series.place for series in found.series} == {"device 0", "device 1"}
+    assert {round(series.points[0].time_us) for series in found.series} == {100, 101}
 
 
 def test_a_power_limit_and_modes_part_series_too(tmp_path: Path) -> None:

@@ -98,6 +98,17 @@ def test_each_device_has_a_run_of_its_own(together: Path) -> None:
     assert not index.lost
 
 
+@pytest.mark.gpu
+def test_all_gpus_of_the_machine(tmp_path: Path) -> None:
+    done = run("--device", "all", *SMALL[:-4], "--target", "90%", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    df = load(the_file(tmp_path))
+    assert df["device_index"].notna().all()
+    assert df["pci_address"].str.fullmatch(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.0").all()
+    assert (df.groupby("unit")["pci_address"].nunique() == 1).all()
+    assert df["pci_address"].nunique() == df["unit"].nunique() == df["at_once"].iloc[0]
+
+
 def windows(path: Path) -> list[tuple[float, float]]:
     found = []
     for one in read_many(path):

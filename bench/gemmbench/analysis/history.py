@@ -80,7 +80,7 @@ def history(
     df = _wanted(df, wanted or Wanted())
     known = {str(index): one for index, one in enumerate(ran)}
     found: dict[tuple[Any, ...], list[Any]] = {}
-    rows = pooled(df)
+    rows = pooled(df).assign(place=_places)
     for key, row in zip(_keys(rows), rows_of(rows, _POINT.split()), strict=True):
         found.setdefault(key, []).append(row)
     made = [_series(key, points, known, delta=least) for key, points in found.items()]
@@ -104,6 +104,20 @@ def _wanted(df: "pd.DataFrame", wanted: Wanted) -> "pd.DataFrame":
         all_of = ", ".join(chain.from_iterable(asked.values()))
         raise GemmbenchError(f"no case of these runs is all of {all_of}: see gemmbench show")
     return df.drop(columns=["shape"]) if problems else df
+
+
+def _places(df: "pd.DataFrame") -> list[str]:
+    """Which of several devices it was, by what stays the same from run to run; empty of one alone.
+
+    That is the node with the PCI address, or where there is none the number in the file.
+    """
+    from pandas import NA
+
+    found = []
+    for row in df[["node", "pci_address", "unit"]].itertuples(index=False):
+        number = "" if row.unit is NA else f"device {row.unit}"
+        found.append(" ".join(filter(None, (row.node, row.pci_address or number))))
+    return found
 
 
 def _keys(rows: "pd.DataFrame") -> Iterator[tuple[Any, ...]]:

@@ -7,7 +7,7 @@ from typing import Any
 from gemmbench.analysis.history_runs import HOW, Differs, Ran
 from gemmbench.analysis.steps import Certainty, Step
 
-_DEVICE = ("device", "partition", "units", "power_limit_w")
+_DEVICE = ("device", "partition", "units", "power_limit_w", "place", "at_once")
 _METHOD = (*HOW, "tool", "synthetic")
 PROBLEM = ("m", "n", "k", "batch", "experts")
 _CASE = ("layout", "precision", "modes", "kernel")
@@ -82,6 +82,8 @@ class Level:
 class Series:
     """One kernel on one problem, measured in one way on one kind of device, in order of time.
 
+    Of several devices each has its own, known by its `place`; `at_once` is how many were measured
+    at the same time.
     `drift_pct` is by how much the speed changes from run to run within the levels, in percent; NaN
     where no drift is seen. `why_unsure` says what a series is too short for; empty where it is long
     enough.
@@ -91,6 +93,8 @@ class Series:
     partition: str
     units: int | None
     power_limit_w: float | None
+    place: str
+    at_once: int
     preset: str
     cache: str
     data: str

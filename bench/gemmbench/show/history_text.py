@@ -28,6 +28,8 @@ def where_of(one: Series) -> str:
 
 def _measured(one: Series) -> list[str]:
     parts = [device_named(one.device, one.partition)]
+    parts += [one.place] if one.place else []
+    parts += [f"{one.at_once} devices at once"] if one.at_once > 1 else []
     parts += [f"{one.power_limit_w:g} W"] if one.power_limit_w else []
     parts += [f"{one.threads} threads"] if one.threads else []
     parts += [f"measured by {one.tool}"] if one.tool else []
