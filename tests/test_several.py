@@ -526,12 +526,27 @@ def test_cpus_by_name() -> None:
 
 
 def test_the_number_of_a_gpu_behind_masks() -> None:
-    assert visible_index("cuda:1", {}) == 1
-    assert visible_index("cuda:1", {"CUDA_VISIBLE_DEVICES": "4, 6"}) == 6
-    assert visible_index("cuda:0", {"CUDA_VISIBLE_DEVICES": "GPU-aa"}) is None
-    assert visible_index("cuda:2", {"CUDA_VISIBLE_DEVICES": "4,6"}) is None
+    assert visible_index("cuda:1", "nvidia", {}) == 1
+    assert visible_index("cuda:1", "nvidia", {"CUDA_VISIBLE_DEVICES": "4, 6"}) == 6
+    assert visible_index("cuda:0", "nvidia", {"CUDA_VISIBLE_DEVICES": "GPU-aa"}) is None
+    assert visible_index("cuda:2", "nvidia", {"CUDA_VISIBLE_DEVICES": "4,6"}) is None
     below = {"HIP_VISIBLE_DEVICES": "1", "ROCR_VISIBLE_DEVICES": "5,7"}
-    assert visible_index("cuda:0", below) == 7
+    assert visible_index("cuda:0", "amd", below) == 7
+    assert visible_index("cuda:0", "nvidia", below) == 0
+    both = {"HIP_VISIBLE_DEVICES": "3", "CUDA_VISIBLE_DEVICES": "1"}
+    assert visible_index("cuda:0", "amd", both) == 3
+    assert visible_index("cuda:0", "amd", {"CUDA_VISIBLE_DEVICES": "1"}) == 1
+
+
+@pytest.mark.parametrize("called", ["python", "ray::Agent"])
+def test_who_was_started_beside_it_is_no_neighbour(called: str) -> None:
+    """Of an agent that is the driver's family; of a Ray actor's the family of all on its node."""
+    asked = "from gemmbench.runner.family import family; print(family())"
+    started = f"import subprocess; subprocess.run([{sys.executable!r}, '-c', {asked!r}])"
+    command = ["bash", "-c", 'exec -a "$0" "$1" -c "$2"', called, sys.executable, started]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        said = parent.communicate(timeout=60)[0]
+    assert int(said) == (os.getpid() if called.startswith("ray") else parent.pid)
 
 
 @pytest.fixture

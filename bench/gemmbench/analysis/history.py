@@ -114,9 +114,10 @@ def _places(df: "pd.DataFrame") -> list[str]:
     from pandas import NA
 
     found = []
-    for row in df[["node", "pci_address", "unit"]].itertuples(index=False):
-        number = "" if row.unit is NA else f"device {row.unit}"
-        found.append(" ".join(filter(None, (row.node, row.pci_address or number))))
+    columns = (df[name].tolist() for name in ("node", "pci_address", "unit"))
+    for node, address, unit in zip(*columns, strict=True):
+        number = "" if unit is NA else f"device {unit}"
+        found.append(" ".join(filter(None, (node, address or number))))
     return found
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from gemmbench.devices.cpu import allowed_cpus
 from gemmbench.devices.files import text
-from gemmkernels.device import Device
+from gemmkernels.device import Device, Vendor
 from gemmkernels.errors import GemmbenchError
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
@@ -93,23 +93,28 @@ def place_of(
     if device.is_gpu:
         numa = _node_of(pci_address, root)
     return Place(
-        index=visible_index(device.torch_device) if device.is_gpu else None,
+        index=visible_index(device.torch_device, device.vendor) if device.is_gpu else None,
         pci_address=pci_address or "",
         numa_node=numa,
         cores=spelt(cpus) if bound else "",
     )
 
 
-def visible_index(torch_device: str, environment: Mapping[str, str] = os.environ) -> int | None:
+def visible_index(
+    torch_device: str, vendor: Vendor, environment: Mapping[str, str] = os.environ
+) -> int | None:
     """The number of a GPU on its node: torch's, through what the masks in force leave of them.
 
-    None where a mask names GPUs by their UUIDs.
+    None where a mask names GPUs by their UUIDs. It is in the runtime's order, which need not be
+    that of nvidia-smi: a PCI address is what names a GPU for sure.
     """
     index = int(torch_device.partition(":")[2] or 0)
-    # ROCR's mask is below the other two: theirs count what it leaves.
-    for name in _MASKS:
+    cuda, hip, rocr = _MASKS
+    # HIP's is read before CUDA's, as torch does; ROCR's is below: the others count what it leaves.
+    masks = ((hip if hip in environment else cuda), rocr) if vendor == "amd" else (cuda,)
+    for name in masks:
         listed = environment.get(name)
-        if listed is None or (name == _MASKS[1] and _MASKS[0] in environment):
+        if listed is None:
             continue
         entries = [one.strip() for one in listed.split(",")]
         if index >= len(entries) or not entries[index].isdecimal():

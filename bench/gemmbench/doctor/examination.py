@@ -31,15 +31,17 @@ _GRACE_S = 5.0
 class Examination:
     """What a run asks while its worker starts: which faults a figure from here would have.
 
-    No method raises; what could not be found out is no fault.
+    No method raises; what could not be found out is no fault. The process `family`, this one unless
+    it is said, and all that descend from it are no neighbours of the run.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, family: int | None = None) -> None:
         self._child: Child | None = None
+        self._family = family
 
     def start(self) -> None:
         try:
-            self._child = _probe()
+            self._child = _probe(family=self._family)
         except OSError:
             self._child = None
 
@@ -149,8 +151,8 @@ def _of_gpu(facts: Facts, device: Device | None, target: TelemetryTarget) -> Ite
     yield from gpu_findings(gpu, spec)
 
 
-def _probe(patience_s: float = PATIENCE_S) -> Child:
-    return Child("gemmbench.doctor.probe", str(os.getpid()), str(patience_s))
+def _probe(patience_s: float = PATIENCE_S, *, family: int | None = None) -> Child:
+    return Child("gemmbench.doctor.probe", str(family or os.getpid()), str(patience_s))
 
 
 def _torch(child: Child) -> TorchState:

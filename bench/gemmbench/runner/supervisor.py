@@ -24,11 +24,13 @@ from gemmbench.runner.attempts import Attempts
 from gemmbench.runner.budget import Budget
 from gemmbench.runner.crew import ChangedError, Crew, DeviceGoneError
 from gemmbench.runner.exchange import timed_s
+from gemmbench.runner.family import family
 from gemmbench.runner.header import check_same, make_header, sheets_of
 from gemmbench.runner.ledger import Ledger
 from gemmbench.runner.listener import Listener, Outcome
 from gemmbench.runner.messages import Case, Done, Hello, Profile, Refused, TestPair, Took
 from gemmbench.runner.plan import (
+    PAIR_S,
     Group,
     Plan,
     check_memory,
@@ -90,7 +92,7 @@ class Supervisor:
         self._crew = Crew(request, own=sheets_of(resume.header) if resume else None)
         self._attempts = Attempts(self._crew, listener, request, verify_only=verify_only)
         self._ledger = Ledger(self._stop, listener)
-        self._examination = Examination()
+        self._examination = Examination(family=family() if wire is not None else None)
         self._telemetry = Telemetry()
         self._roofs = Roofs(
             self._crew,
@@ -219,7 +221,7 @@ class Supervisor:
         one took, and the least rounds of the self-test's pair."""
         if self._verify_only:
             return self._crew.setup_s
-        return self._crew.setup_s + 2 * how.min_rounds * (how.settle_s + how.turn_s)
+        return self._crew.setup_s + PAIR_S + 2 * how.min_rounds * (how.settle_s + how.turn_s)
 
     def _take_up(self) -> None:
         """Lock the file of the run that goes on, before anything is spent on it."""

@@ -4,6 +4,7 @@ import contextlib
 import queue
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 from gemmbench.devices.place import cpus_of, spelt, visible_index
 from gemmbench.records.schema import Fleet, Place
@@ -13,6 +14,7 @@ from gemmbench.runner.fleet.messages import Charge, Ended, FromAgent, Gone, Refu
 from gemmbench.runner.messages import Count, Counted
 from gemmbench.runner.messages import Refused as WorkerRefused
 from gemmbench.runner.process import UnkillableError, WorkerDiedError, WorkerProcess
+from gemmkernels.device import Vendor
 from gemmkernels.errors import GemmbenchError
 
 ALL = "all"
@@ -89,7 +91,10 @@ def _place(device: str) -> Place:
     cpus = cpus_of(device)
     if cpus is not None:
         return Place(cores=spelt(cpus))
-    return Place(index=visible_index(device) if device.startswith("cuda:") else None)
+    if not device.startswith("cuda:"):
+        return Place()
+    vendor: Vendor = "amd" if Path("/dev/kfd").exists() else "nvidia"
+    return Place(index=visible_index(device, vendor))
 
 
 def devices_of(fleet: Fleet) -> tuple[str, ...]:
