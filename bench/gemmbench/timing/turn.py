@@ -24,6 +24,7 @@ class TurnOutline(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     others_s: float | None = None
     clock_mhz: float | None = None
     power_w: float | None = None
+    temperature_c: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

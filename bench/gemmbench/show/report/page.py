@@ -39,8 +39,8 @@ _SCRIPTS = ("page.js", "cases.js")
 @without_collector()
 def report(overview: Overview) -> str:
     """The whole page as HTML text."""
-    template = _environment().get_template("page.html.j2")
-    scripts = [_file(name) for name in _SCRIPTS]
+    template = environment_of().get_template("page.html.j2")
+    scripts = [file_text(name) for name in _SCRIPTS]
     runs = run_views(overview)
     shared, told = apart(runs)
     with drawing(overview) as drawn:
@@ -49,8 +49,8 @@ def report(overview: Overview) -> str:
         pictures = drawn()
     return template.render(
         version=__version__,
-        policy=_policy(scripts),
-        styles=Markup("\n".join(map(_file, _STYLES))),  # noqa: S704 (files of ours)
+        policy=policy(scripts),
+        styles=Markup("\n".join(map(file_text, _STYLES))),  # noqa: S704 (files of ours)
         page_js=Markup(scripts[0]),  # noqa: S704
         cases_js=Markup(scripts[1]),  # noqa: S704
         runs=runs,
@@ -107,7 +107,8 @@ def save(text: str, path: Path) -> int:
 
 
 @lru_cache(maxsize=1)
-def _environment() -> "Environment":
+def environment_of() -> "Environment":
+    """What fills in the templates of this folder: whatever they are given is text."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     found = Environment(
@@ -127,12 +128,13 @@ def _inert(value: object) -> object:
     return printable(value, CELL) if isinstance(value, str) and type(value) is str else value
 
 
-def _file(name: str) -> str:
+def file_text(name: str) -> str:
+    """A file of this folder."""
     return resources.files("gemmbench.show.report").joinpath(name).read_text("utf-8")
 
 
-def _policy(scripts: list[str]) -> str:
-    """Nothing is loaded, and no script runs but ours."""
+def policy(scripts: list[str]) -> str:
+    """The page's content security policy: nothing is loaded, and no script runs but ours."""
     hashes = " ".join(f"'sha256-{_digest(one)}'" for one in scripts)
     return (
         "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "

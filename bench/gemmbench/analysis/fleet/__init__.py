@@ -1,0 +1,1 @@
+"""The devices of a fleet against each other: which of them is slow, hot, wrong or missing."""

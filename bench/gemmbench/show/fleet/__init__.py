@@ -1,0 +1,1 @@
+"""A report on a fleet: tables, pictures, one HTML page."""
