@@ -1,17 +1,18 @@
 """Runs that claims are put to: synthetic all, and told as if they had been measured."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from synthetic import H100, MI300X, footer, header, record, turn, write
+from synthetic import H100, MI300X, footer, header, record, turn, turns, write
 
 from gemmbench.analysis.claims.claim import Decision
 from gemmbench.analysis.claims.evidence import Known, known
 from gemmbench.analysis.claims.table import CLAIMS
 from gemmbench.records.evidence import kept
 from gemmbench.records.reader import read
+from gemmbench.records.schema import Place
 from gemmkernels.device import Device
 
 Case = tuple[str, str, str, int, float, float | None]
@@ -39,7 +40,12 @@ def of(*paths: Path) -> Known:
     """As if the runs had been measured: synthetic ones, which all of these are, decide nothing."""
     found = as_written(*paths)
     assert found.rows is not None
-    return replace(found, rows=found.rows.assign(synthetic=False))
+    assert found.collectives is not None
+    return replace(
+        found,
+        rows=found.rows.assign(synthetic=False),
+        collectives=found.collectives.assign(synthetic=False),
+    )
 
 
 def decide(name: str, facts: Known | None = None) -> Decision:
@@ -72,3 +78,54 @@ def rivals(folder: Path, ratios: Sequence[float], **of_mi300x: Any) -> tuple[Pat
         run(folder / "h100.jsonl", H100, ours),
         run(folder / "mi300x.jsonl", MI300X, theirs, **of_mi300x),
     )
+
+
+SIZES = tuple(2**power for power in (20, 24, 26, 28, 30))
+"""Bytes of messages: 1 and 16 MiB, which tell latency, then 64 MiB to 1 GiB."""
+
+
+def reduced(
+    path: Path,
+    device: Device,
+    *,
+    library: str,
+    gbps: Callable[[int, int], float] | float,
+    ranks: int = 8,
+    on_node: int | None = None,
+    repeats: int = 1,
+    sizes: Sequence[int] = SIZES,
+    precision: str = "fp32",
+    version: str = "2.26.2",
+    rounds: int = 10,
+    collective: str = "all-reduce",
+    noise: float = 0.001,
+    **of_header: Any,
+) -> Path:
+    """A run of all-reduce with a bus bandwidth, GB/s, of each size and repeat."""
+    found = []
+    for repeat in range(repeats):
+        for size in sizes:
+            rate = gbps if isinstance(gbps, float) else gbps(size, repeat)
+            time_us = 2 * (ranks - 1) / ranks * size / rate / 1e3
+            found.append(
+                record(
+                    collective,
+                    size=(size // 4096, 1024, 1),
+                    precision=precision,
+                    tier="library",
+                    repeat=repeat,
+                    took=turns(time_us, rounds=rounds, noise=noise, seed=repeat),
+                    collective=collective,
+                    ranks=ranks,
+                    message_bytes=size,
+                )
+            )
+    head = header(
+        device,
+        synthetic=True,
+        run_id=path.stem,
+        software={"torch": "2.10.0", library: version},
+        place=Place(at_once=ranks if on_node is None else on_node),
+        **of_header,
+    )
+    return write(path, [head, *found, footer(found)])

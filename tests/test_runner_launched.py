@@ -1,5 +1,6 @@
 """The names of the kernels that a library launched: asked after all timing, at no risk to it."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from hostile_inputs import EVIL
-from synthetic import CPU, H100, header, launched, record, turns, write
+from synthetic import CPU, H100, MI300X, header, launched, record, turns, write
 from test_cli import call
 from test_runner import SMALL, carry_out
 
@@ -256,3 +257,27 @@ def test_no_name_escapes_into_a_terminal(tmp_path: Path) -> None:
         assert "\x1b" not in done.stdout
         assert "\u202e" not in done.stdout
         assert "\\x1b[31mred" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("device", "order"),
+    [
+        (H100, ["take", "profile", "take"]),
+        # On ROCm the first of all: its tracer sees nothing where the GPU was used before.
+        (MI300X, ["profile", "take"]),
+    ],
+)
+def test_no_profiler_waits_for_a_gpu_that_another_run_measures(
+    monkeypatch: pytest.MonkeyPatch, device: Device, order: list[str]
+) -> None:
+    done: list[str] = []
+
+    def profiler(_: Device) -> contextlib.nullcontext[None]:
+        done.append("profile")
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(launched_module, "_profiler", profiler)
+    monkeypatch.setattr("gemmbench.runner.turners.take", lambda _: done.append("take"))
+    monkeypatch.setattr("gemmbench.runner.clean.CleanSlate", lambda **_: None)
+    launched_module.tell(Profile(device=device, files=(), cases=()), dict, lambda _: None)
+    assert done == order

@@ -12,7 +12,7 @@ from gemmkernels.errors import GemmbenchError
 @click.option(
     "--measure",
     is_flag=True,
-    help="Ask torch and the compiler anew, and measure attention on the device: a minute.",
+    help="Ask torch and the compiler anew, and time attention and MLP blocks here: two minutes.",
 )
 @click.option("--device", "-d", metavar="cpu|cuda:0", help="For --measure. [the first GPU]")
 @form_option("table", "markdown", "json")

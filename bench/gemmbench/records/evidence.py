@@ -1,4 +1,4 @@
-"""What the compiler, torch's autocast and a measured module say to the claims.
+"""What the compiler, torch's autocast and measured layers of a model say to the claims.
 
 `evidence.json` is what they said when this version was made, with the versions that said it.
 `gemmbench claims --measure` asks again.
@@ -74,6 +74,41 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
         return attention_flop(embed=self.embed, batch=self.batch, sequence=self.sequence)
 
 
+class Mlp(msgspec.Struct, frozen=True, kw_only=True):
+    """One forward of a Llama MLP block in inference mode, measured beside its three products alone.
+
+    `how` is eager or compiled (torch.compile). Microseconds with a 95% interval; `ratio` is its
+    time over that of its products, paired by rounds, with its interval. None where there is no
+    figure: `reason` says why, or neighbours on the cores left none. `scale` is what each of the
+    model's dimensions was divided by. It was verified against float64 before.
+    """
+
+    device: str
+    device_id: str
+    torch: str
+    dtype: str
+    model: str
+    hidden: int
+    ffn: int
+    tokens: int
+    scale: int
+    how: str
+    time_us: Positive | None = None
+    low_us: float | None = None
+    high_us: float | None = None
+    verdict: str = ""
+    products_us: Positive | None = None
+    ratio: Positive | None = None
+    ratio_low: Positive | None = None
+    ratio_high: Positive | None = None
+    reason: str = ""
+
+    @property
+    def flop(self) -> int:
+        """Of the three products: 2 · tokens · 3 · hidden · ffn."""
+        return 6 * self.tokens * self.hidden * self.ffn
+
+
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """All of it; `triton` and `torch` are the versions that said so. `kept` is not of this run."""
 
@@ -82,6 +117,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     emitted: tuple[Emitted, ...] = ()
     casts: tuple[Cast, ...] = ()
     attention: tuple[Attention, ...] = ()
+    mlp: tuple[Mlp, ...] = ()
     kept: bool = False
 
 

@@ -36,7 +36,7 @@ def measure_attention(
     """
     import torch
 
-    by = scale or _scale(device)
+    by = scale or scale_for(device)
     dtype = torch.bfloat16
     cases = [
         (CLAIMED.scaled(by), True),
@@ -50,7 +50,7 @@ def measure_attention(
     }
     functions["product"] = projection(main, device=device.torch_device, dtype=dtype)
     found = measure(functions, device=device.torch_device, max_time_s=max_time_s)
-    tflops = _known(projection_flop(main) / found["product"].median_us / 1e6)
+    tflops = known(projection_flop(main) / found["product"].median_us / 1e6)
     spec = match(device)
     return tuple(
         _record(
@@ -65,7 +65,8 @@ def measure_attention(
     )
 
 
-def _scale(device: Device) -> int:
+def scale_for(device: Device) -> int:
+    """What the dimensions of a model's layer are divided by to be measured there."""
     if not device.is_gpu:
         return CPU_SCALE
     return 1 if device.memory_bytes >= ROOMY_BYTES else SMALL_SCALE
@@ -94,13 +95,14 @@ def _record(
         batch_first=shape.batch_first,
         need_weights=need_weights,
         scale=scale,
-        time_us=_known(took.median_us),
-        low_us=_known(took.low_us),
-        high_us=_known(took.high_us),
+        time_us=known(took.median_us),
+        low_us=known(took.low_us),
+        high_us=known(took.high_us),
         verdict=took.verdict,
         matmul_tflops=tflops,
     )
 
 
-def _known(value: float) -> float | None:
+def known(value: float) -> float | None:
+    """The value, or None for one that is not finite, which JSON has not."""
     return value if math.isfinite(value) else None

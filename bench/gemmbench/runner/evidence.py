@@ -1,50 +1,48 @@
 """Evidence for the claims, asked for anew: of the compiler, of torch, and of this device.
 
-`python -m gemmbench.runner.evidence` prints what ships as `records/evidence.json`: it measures
-nothing, and so is the same on every machine with the same versions.
+`python -m gemmbench.runner.evidence` prints what ships as `records/evidence.json`. What it measures
+there names the device; the rest is the same on every machine with the same versions.
 """
 
-import os
-import subprocess
-import sys
 import warnings
-from pathlib import Path
 
 import msgspec
 
-import gemmbench
-import gemmkernels
+from gemmbench.devices.detect import detect
 from gemmbench.inspect.cache import triton_version
 from gemmbench.inspect.examine import examine
 from gemmbench.inspect.matrix import questions
 from gemmbench.records.evidence import Cast, Emitted, Evidence, kept
+from gemmbench.runner.apart import DiedError, run_apart
 from gemmbench.runner.attention import measure_attention
+from gemmbench.runner.mlp import measure_mlp
 from gemmkernels.device import Device
 from gemmkernels.errors import one_line
-from gemmkernels.tuning import VARIABLE
 
 KERNEL = "triton-matrix-core"
 TARGETS = ("sm_80", "sm_90", "sm_100", "gfx942", "gfx950")
 PRECISIONS = ("fp64", "tf32", "fp16", "bf16", "fp8_e4m3", "int8")
 DTYPES = ("bfloat16", "float16", "float8_e4m3fn", "float8_e4m3fnuz")
+ENCODINGS = "gemmbench.runner.encodings"
 TIMEOUT_S = 180.0
 
 
 def gather(device: Device | None) -> Evidence:
-    """The compiler's, autocast's and, with a device, the attention module's evidence.
+    """The compiler's, autocast's and, with a device, the evidence of the layers measured on it.
 
     Without Triton the compiler's is what ships.
     """
     import torch
 
     has_compiler = triton_version() is not None
-    shipped = None if has_compiler else kept()
+    old = None if has_compiler else kept()
     return Evidence(
-        triton=shipped.triton if shipped else triton_version() or "",
+        triton=old.triton if old else triton_version() or "",
         torch=str(torch.__version__),
-        emitted=shipped.emitted if shipped else (*_instructions(), *_encodings()),
+        emitted=old.emitted if old else (*_instructions(), *_encodings()),
         casts=casts("cuda" if device is not None and device.is_gpu else "cpu"),
         attention=measure_attention(device) if device is not None else (),
+        mlp=measure_mlp(device) if device is not None else (),
     )
 
 
@@ -93,21 +91,17 @@ def _instructions() -> tuple[Emitted, ...]:
 
 
 def _encodings() -> tuple[Emitted, ...]:
-    roots = [str(Path(m.__file__ or "").parents[1]) for m in (gemmbench, gemmkernels)]
-    path = [*dict.fromkeys(roots), *filter(None, [os.environ.get("PYTHONPATH")])]
-    kept_ = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    found = subprocess.run(
-        [sys.executable, "-P", "-m", "gemmbench.runner.encodings"],
-        capture_output=True,
-        env=kept_ | {"PYTHONPATH": os.pathsep.join(path), VARIABLE: ""},
-        timeout=TIMEOUT_S,
-        check=False,
-    )
     try:
-        return msgspec.json.decode(found.stdout, type=tuple[Emitted, ...])
-    except msgspec.MsgspecError:  # a compiler that crashed: what it did not say is not claimed
+        return run_apart(ENCODINGS, "", tuple[Emitted, ...], told=b"", timeout_s=TIMEOUT_S)
+    except DiedError:  # what it did not say is not claimed
         return ()
 
 
+def shipped(device: Device) -> Evidence:
+    """What ships: autocast as a CPU has it, whatever device the layers were measured on, since the
+    tests hold it on any machine."""
+    return msgspec.structs.replace(gather(device), casts=casts("cpu"))
+
+
 if __name__ == "__main__":
-    print(msgspec.json.format(msgspec.json.encode(gather(None))).decode())
+    print(msgspec.json.format(msgspec.json.encode(shipped(detect("auto")))).decode())

@@ -75,6 +75,8 @@ def tell(
     from gemmbench.runner.turners import take
 
     device = profile.device
+    if device.vendor == "nvidia":
+        take(device)  # a profiler waits for torch's current GPU, which may be another's run's
     with _profiler(device):
         pass  # on ROCm its tracer sees nothing where the GPU was used before (kineto's issue 1338)
     take(device)

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from gemmbench.analysis.claims.blocks import beside_products
 from gemmbench.analysis.claims.claim import Decision, Figure, number, rounds_to
 from gemmbench.analysis.claims.evidence import H100, Known, cited, decide, peak, said, source_of
 from gemmbench.analysis.cost import EXA, hours_of
@@ -78,6 +79,7 @@ def rent(known: Known) -> Decision:
             f"10,000 × 2400 h × $2.5 = ${usd / 1e6:g} million; that this trained GPT-4 is not "
             f"decided. {gpu_hours / 1e6:g} million GPU-hours are, {'; '.join(told)}. "
             "Training keeps a part of such a rate: see gemmbench cost --utilisation."
+            f"{beside_products(known)}"
         ),
         figures=tuple(figures),
         needs=_missing(known),

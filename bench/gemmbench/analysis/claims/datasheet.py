@@ -1,5 +1,6 @@
 """Claims that a datasheet decides: printed peaks, and floors of time that follow from them."""
 
+from gemmbench.analysis.claims.blocks import here
 from gemmbench.analysis.claims.claim import ABOUT, Decision, Figure, Verdict, about, number
 from gemmbench.analysis.claims.evidence import H100, MI300X, Known, cited, peak, sheet
 from gemmbench.records.evidence import Attention, attention_flop
@@ -110,7 +111,7 @@ def mha_2ms(known: Known) -> Decision:
         verdict="impossible" if floor > ABOUT * 2.0 else _by_time(measured, 2.0),
         because=because + _told(measured, H100),
         figures=(*_floors(H100), *_timed(measured)),
-        here=_here(known),
+        here=here(known),
         needs="" if measured else f"on an H100: {_MEASURE}",
     )
 
@@ -199,45 +200,3 @@ def _timed(measured: Attention | None) -> tuple[Figure, ...]:
             source=f"torch {measured.torch}, {measured.dtype} autocast, {measured.verdict}",
         ),
     )
-
-
-def _here(known: Known) -> tuple[str, ...]:
-    """The module on other devices, or smaller, against its floor there."""
-    return tuple(
-        told_of(one, known.roofs.get(one.device))
-        for one in known.asked.attention
-        if one.device_id != H100 or one.scale > 1
-    )
-
-
-def told_of(one: Attention, roof: tuple[float, str] | None = None) -> str:
-    """A measurement in a sentence; its floor at the measured roof, or else at the rate of torch's
-    own product."""
-    order = "batch_first" if one.batch_first else "by default"
-    size = f"({one.batch}, {one.sequence}, {one.embed})"
-    if not one.batch_first:
-        size = f"({one.sequence}, {one.batch}, {one.embed})"
-    scaled = f", each dimension 1/{one.scale} of the claim's" if one.scale > 1 else ""
-    what = (
-        f"{one.device}: {size} {order}, {one.heads} heads{scaled}, "
-        f"need_weights={one.need_weights}, {one.dtype}"
-    )
-    if not one.time_us:
-        return f"{what}: no figure, as neighbours took the cores"
-    if one.verdict == "contended":
-        return f"{what}: {number(one.time_us / 1e3)} ms, contended: no ratio is claimed"
-    tflops, source = roof or (one.matmul_tflops, "of torch's matmul beside it")
-    if tflops is None:
-        return f"{what}: {number(one.time_us / 1e3)} ms; no floor, as the product was disturbed"
-    floor = one.flop / tflops / 1e9
-    return (
-        f"{what}: {number(one.time_us / 1e3)} ms{_spread(one)} for {one.flop / 1e9:.3g} GFLOP, "
-        f"{one.time_us / 1e3 / floor:.2f} times the {number(floor)} ms that they take at the "
-        f"{number(tflops)} TFLOPS {source}"
-    )
-
-
-def _spread(one: Attention) -> str:
-    if one.low_us is None or one.high_us is None:
-        return ""
-    return f" ({number(one.low_us / 1e3)} … {number(one.high_us / 1e3)})"

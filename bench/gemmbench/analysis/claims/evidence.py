@@ -20,26 +20,33 @@ if TYPE_CHECKING:
 
 H100 = "h100-sxm5"
 MI300X = "mi300x"
+LIBRARIES = ("nccl", "rccl", "gloo")
+"""Of collectives, by their names in a header's `software`."""
 
 
 @dataclass(frozen=True)
 class Known:
     """`rows` are those of `analysis.speedup.ladder`, None without a run; a part of a device has no
-    `device_id` there. `roofs`, by a device's name, are in bf16, TFLOP/s with its source; `limits`,
-    by a run's id, the power limit that was set, W."""
+    `device_id` there. `collectives` are the rows of `load` that exchange something, repeat by
+    repeat. `roofs`, by a device's name, are in bf16, TFLOP/s with its source; by a run's id
+    `limits` are the power limit that was set, W, and `libraries` the name and version of what
+    carried out its collectives."""
 
     asked: Evidence
     rows: "pd.DataFrame | None" = None
+    collectives: "pd.DataFrame | None" = None
     roofs: Mapping[str, tuple[float, str]] = field(default_factory=dict)
     limits: Mapping[str, float] = field(default_factory=dict)
+    libraries: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def sound(self) -> Iterator[Any]:
-        """Rows whose rate counts: quiet, dense, possible, and verified where gemmbench measured
-        them; those that may decide come first."""
+        """Rows of one device whose rate counts: quiet, dense, possible, and verified where
+        gemmbench measured them; those that may decide come first."""
         if self.rows is None or self.rows.empty:
             return iter(())
         rows = self.rows
         keep = rows["status"].eq("ok") & rows["verdict"].ne("contended") & ~rows["impossible"]
+        keep &= rows["ranks"].eq(1) & rows["collective"].eq("")
         found = rows_of(rows[keep & rows["tflops"].gt(0)])
         return iter(sorted(found, key=standing))
 
@@ -80,13 +87,15 @@ def known(asked: Evidence, runs: Sequence[Run]) -> Known:
     """What runs say, beside what was asked of torch and the compiler."""
     if not runs:
         return Known(asked)
-    rows = ladder(frame(runs))
+    loaded = frame(runs)
     parts = {run.header.run_id for run in runs if partition_of(run)}
-    rows.loc[rows["run_id"].isin(parts), "device_id"] = None
+    loaded.loc[loaded["run_id"].isin(parts), "device_id"] = None
+    rows = ladder(loaded)
     measured = [run for run in runs if not run.header.synthetic]
     return Known(
         asked,
         rows,
+        loaded[loaded["collective"].ne("")],
         roofs={
             run.header.device.name: (roof.value, f"of the roof, {roof.source}")
             for run in measured
@@ -95,7 +104,13 @@ def known(asked: Evidence, runs: Sequence[Run]) -> Known:
         limits={
             run.header.run_id: limit for run in runs if (limit := run.header.device.power_limit_w)
         },
+        libraries={run.header.run_id: library_of(run.header.software) for run in runs},
     )
+
+
+def library_of(software: Mapping[str, str]) -> tuple[str, str]:
+    """The library of a run's collectives and its version; empty where the run names none."""
+    return next(((name, software[name]) for name in LIBRARIES if name in software), ("", ""))
 
 
 WORST = 2

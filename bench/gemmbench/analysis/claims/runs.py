@@ -207,18 +207,6 @@ def power_700(known: Known) -> Decision:
     )
 
 
-def rccl_30(_: Known) -> Decision:
-    """Of a collective, which gemmbench does not measure."""
-    return Decision(
-        verdict="undecided here",
-        because="It is about all-reduce over 8 GPUs; gemmbench measures products on one device.",
-        needs=(
-            "bus bandwidth of all_reduce_perf -b 8M -e 8G -f 2 -g 8, from nccl-tests on 8 H100 and "
-            "from rccl-tests on 8 MI300X"
-        ),
-    )
-
-
 def _what(row: Any) -> str:
     return "measured" if decide(row) else said(row).lower()
 
