@@ -59,6 +59,18 @@ def parse_share(option: str, text: str | None) -> float | None:
     return share
 
 
+def size_text(size_bytes: float) -> str:
+    """Bytes as those who measure collectives write them, in powers of two.
+
+    >>> size_text(4 * 2**20)
+    '4 MiB'
+    """
+    for scale, unit in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if size_bytes >= scale:
+            return f"{size_bytes / scale:.4g} {unit}"
+    return f"{size_bytes:.0f} B"
+
+
 def counted(number: int, one: str, more: str = "") -> str:
     """1 run, 2 runs: a count and its words; those for many have an s where they are not given."""
     return f"{number:,} {one if number == 1 else more or one + 's'}"

@@ -178,13 +178,13 @@ def fill(operands: Operands, *, data: str = "normal", seed: int = 0) -> None:
             if blockwise and scale is not None:
                 stored = matrix.mT if role == "b" else matrix
                 shape = (stored.shape[0], operands.problem.k)
-                draft = _draft(shape, data, generator, torch.float32)
+                draft = drawn(shape, data, generator, torch.float32)
                 found, scales = encoding.quantise(draft, row)
                 stored.copy_(found)
                 (scale[index] if scale.dim() == 3 else scale).copy_(scales)
                 continue
             wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32
-            draft = _draft(matrix.shape, data, generator, wide, integer=row.is_integer)
+            draft = drawn(matrix.shape, data, generator, wide, integer=row.is_integer)
             if row.sparse and role == "a":
                 encoding.prune(draft)
             matrix.copy_(draft)
@@ -194,7 +194,7 @@ def fill(operands: Operands, *, data: str = "normal", seed: int = 0) -> None:
             scale.fill_(0.75 if role == "a" else 1.25)
 
 
-def _draft(
+def drawn(
     shape: "tuple[int, ...]",
     data: str,
     generator: "torch.Generator",
@@ -202,6 +202,7 @@ def _draft(
     *,
     integer: bool = False,
 ) -> "torch.Tensor":
+    """Numbers of a distribution (see `DISTRIBUTIONS`), as wide as they are drawn; int8's are whole."""
     import torch
 
     draft = torch.empty(shape, dtype=wide, device=generator.device)

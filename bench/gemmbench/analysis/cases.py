@@ -9,14 +9,15 @@ import numpy as np
 
 from gemmbench.analysis.rows import rows_of, values_of
 from gemmbench.analysis.speedup import rung
+from gemmbench.quantities import size_text
 from gemmbench.timing.statistics import Floats
-from gemmkernels.precision import SPARSE
+from gemmkernels.precision import SPARSE, precision
 from gemmkernels.problem import shape_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
-KEY = ("m", "n", "k", "batch", "experts", "layout", "data", "precision", "modes", "kernel")
+KEY = ("m", "n", "k", "batch", "experts", "ranks", "layout", "data", "precision", "modes", "kernel")
 _CASE = ("kernel", "tier", "base", "encoding", "launch", "cache")
 _ROW = ("run_id", "repeat", "status", "verdict", "time_us", "time_us_low", "time_us_high")
 _BAD = ("wrong", "failed", "timeout")
@@ -31,6 +32,7 @@ class Key(NamedTuple):
     k: int
     batch: int
     experts: int
+    ranks: int
     layout: str
     data: str
     precision: str
@@ -39,7 +41,12 @@ class Key(NamedTuple):
 
     @property
     def shape(self) -> str:
-        return shape_text(self.m, self.n, self.k, self.batch, self.experts)
+        shape = shape_text(self.m, self.n, self.k, self.batch, self.experts)
+        if self.ranks == 1:
+            return shape
+        if self.k == 1 and self.m == self.ranks:  # a message: see `Record`
+            shape = size_text(self.m * self.n * precision(self.precision).bytes_out)
+        return f"{shape}, {self.ranks} ranks"
 
     @property
     def text(self) -> str:

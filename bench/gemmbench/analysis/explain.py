@@ -24,6 +24,7 @@ from gemmkernels.problem import shape_text
 if TYPE_CHECKING:
     import pandas as pd
 
+_OF_RANKS = "of several ranks, whose time no model of one device explains"
 REACH = 1e15
 """TFLOP/s beyond it, or below its inverse, are of a damaged file."""
 
@@ -63,6 +64,20 @@ class Wanted:
         found = tuple(gaps)
         cases = [(one.case.kernel, one.case.shape, one.case.precision) for one in found]
         return tuple(itertools.compress(found, self.among(cases)))
+
+    def of_rows(self, rows: "pd.DataFrame") -> "pd.DataFrame":
+        """The rows of those cases, as `load` and `ladder` return them; raises as `among`."""
+        return rows[self.mask(rows)] if self else rows
+
+    def mask(self, rows: "pd.DataFrame") -> list[bool]:
+        """Which rows are of those cases; raises as `among`."""
+        names = ("kernel", "precision", "m", "n", "k", "batch", "experts")
+        return self.among(
+            [
+                (kernel, shape_text(*shape), precision)
+                for kernel, precision, *shape in rows_of(rows, names)
+            ]
+        )
 
     def among(self, cases: Sequence[tuple[str, str, str]]) -> list[bool]:
         """Which (kernel, shape, precision) are wanted. Raises UnknownNameError for a name that no
@@ -108,6 +123,8 @@ def explain(
         names = ", ".join(run.path.name for run in given[:3])
         if not any(run.records for run in given):
             raise GemmbenchError(f"{names} holds roofs only: name a run that they are to explain")
+        if all(record.ranks > 1 for run in given for record in run.records):
+            raise GemmbenchError(f"{names}: {_OF_RANKS}: see gemmbench show")
         raise GemmbenchError(f"{names}: no case has a time that counts: see gemmbench show")
     return tuple(found)
 
@@ -216,6 +233,8 @@ def _why_not(row: Any) -> str:
         return str(row.status)
     if row.verdict == "contended":
         return "contended"
+    if row.ranks > 1 or row.collective:
+        return _OF_RANKS
     rate = row.sparse_tflops if math.isnan(row.tflops) else row.tflops
     return "" if 1 / REACH < rate < REACH else "without a rate"
 
@@ -239,5 +258,6 @@ def _gap(row: Any, records: Sequence[Record], known: Known) -> Gap:
         time_us=row.time_us,
         time_us_low=row.time_us_low,
         time_us_high=row.time_us_high,
+        impossible=bool(row.impossible),
     )
     return gap(case, causes(case, row, records, known))

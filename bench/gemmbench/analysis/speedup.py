@@ -127,11 +127,12 @@ def case_keys(df: "pd.DataFrame") -> list[Case]:
 def _cases(df: "pd.DataFrame") -> dict[Case, list[_Row]]:
     """The repeats with times of each case."""
     found: dict[Case, list[_Row]] = defaultdict(list)
-    names = ("status", "repeat", "tier", "base", "verdict", "beside", "turn_us")
-    for case, status, repeat, tier, base, verdict, beside, turn_us in zip(
+    names = ("status", "repeat", "tier", "base", "verdict", "beside", "turn_us", "collective")
+    for case, status, repeat, tier, base, verdict, beside, turn_us, collective in zip(
         case_keys(df), *(values_of(df, name) for name in names), strict=True
     ):
-        if status == "ok" and verdict != "imported":  # another tool takes no rounds of turns
+        # Another tool takes no rounds of turns, and a collective alone has no ladder.
+        if status == "ok" and verdict != "imported" and collective != case[2]:
             found[case].append(
                 _Row(
                     *(repeat, case[2], tier, case[3], base, verdict == "contended", beside, turn_us)

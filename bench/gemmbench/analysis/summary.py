@@ -12,17 +12,17 @@ SPEEDUP = ("base_kernel", "base_precision", "speedup", "speedup_low", "speedup_h
 def best(rows: "pd.DataFrame") -> "pd.DataFrame":
     """Of rows as `ladder` returns them, the fastest (TFLOP/s) of each run, precision and modes.
 
-    Only `ok` ranks, and never what is contended, impossible or sparse. A noisy row ranks by the
+    Only `ok` ranks, and never what is contended, impossible or sparse, nor the local products of
+    several ranks, which are a part of their work. A noisy row ranks by the
     lower end of its interval, so that noise alone wins nothing; one without an interval ranks last.
     Where the ladder's base did not run beside the best, the speedup is that of the same kernel on
     the largest shape where it did, and `speedup_shape` names it.
     """
     sound = rows["status"].eq("ok") & rows["verdict"].ne("contended") & ~rows["impossible"]
+    sound &= rows["ranks"].eq(1) | rows["collective"].ne("")
     can = rows[sound & rows["tflops"].notna()]
-    low = can["tflops_low"].fillna(0.0)
-    rank = can["tflops"].where(can["verdict"].ne("noisy"), low)
-    ranked = can.assign(_rank=rank)[rank > -math.inf]
-    top = ranked.sort_values("_rank", ascending=False, kind="stable")
+    ranked = can.assign(_rank=ranks(can))
+    top = ranked[ranked["_rank"] > -math.inf].sort_values("_rank", ascending=False, kind="stable")
     chosen = top.drop_duplicates(["run_id", "precision", "modes"]).index
     found = rows.loc[sorted(chosen)].assign(speedup_shape="")
     for index in found.index:
@@ -33,6 +33,11 @@ def best(rows: "pd.DataFrame") -> "pd.DataFrame":
             found.loc[index, name] = other[name]
         found.loc[index, "speedup_shape"] = f"{other['m']}x{other['n']}x{other['k']}"
     return found.sort_values(["run_id", "precision"], key=_order, kind="stable", ignore_index=True)
+
+
+def ranks(rows: "pd.DataFrame") -> "pd.Series[float]":
+    """By which of a row's rates it ranks (TFLOP/s): of a noisy one the lower end, 0 without one."""
+    return rows["tflops"].where(rows["verdict"].ne("noisy"), rows["tflops_low"].fillna(0.0))
 
 
 def _beside_base(rows: "pd.DataFrame", row: "pd.Series[Any]") -> "pd.Series[Any] | None":

@@ -26,6 +26,7 @@ class _Command(click.Command):
 
 class _Group(click.Group):
     command_class = _Command
+    group_class = type  # groups within it are of the same class
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

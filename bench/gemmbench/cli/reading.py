@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gemmbench.cli.app import app, carry_out
-from gemmbench.cli.options import RUNS, WHICH, asks, form_option
+from gemmbench.cli.options import CASES, RUNS, WHICH, asks, form_option
 from gemmbench.cli.roofs import roofs_in
 
 if TYPE_CHECKING:
@@ -18,14 +18,24 @@ if TYPE_CHECKING:
 @RUNS
 @form_option("table", "markdown", "csv", "json", "parquet")
 @click.option("--out", "-o", metavar="FILE", help="Of csv, json, parquet. [standard output]")
+@asks(*CASES)
 @click.option("--unsupported", is_flag=True, help="Also what could not be done, and why.")
 @click.option("--launched", is_flag=True, help="Instead, which kernels the libraries launched.")
 def show(
-    *, runs: tuple[str, ...], form: str, out: str | None, unsupported: bool, launched: bool
+    *,
+    runs: tuple[str, ...],
+    form: str,
+    out: str | None,
+    unsupported: bool,
+    launched: bool,
+    problems: tuple[str, ...],
+    kernels: tuple[str, ...],
+    precisions: tuple[str, ...],
 ) -> None:
     """Show every record of one or more runs: files, folders or patterns."""
 
     def work() -> int:
+        from gemmbench.analysis.explain import Wanted
         from gemmbench.analysis.speedup import ladder
         from gemmbench.records.frame import load
         from gemmbench.show.columns import FORMATS, check_out, columns
@@ -34,19 +44,21 @@ def show(
 
         chosen = check_format(form, FORMATS)
         place = check_out(chosen, out)
+        wanted = Wanted(kernels=kernels, problems=problems, precisions=precisions)
         df = load(runs)
         if chosen in ("csv", "json", "parquet"):
-            columns(df, chosen, place)
+            columns(wanted.of_rows(df), chosen, place)
         elif launched:
             from gemmbench.show.launched import launched as table
 
-            echo(table(df), form=chosen)
+            echo(table(wanted.of_rows(df)), form=chosen)
         elif df.empty and (found := roofs_in(runs)):
             from gemmbench.show import roofs
 
             echo(roofs.tables(found), form=chosen)
         else:
-            echo(results(ladder(df), unsupported=unsupported), form=chosen)
+            rows = wanted.of_rows(ladder(df))  # after the speedups, which need the base
+            echo(results(rows, unsupported=unsupported), form=chosen)
         return 0
 
     carry_out(work)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gemmbench.cli.app import app, carry_out
-from gemmbench.cli.options import PROBLEMS, QUIET, WHERE, asks, form_option, make_request
+from gemmbench.cli.options import DEVICE, PROBLEMS, QUIET, WHERE, asks, form_option, make_request
 from gemmbench.quantities import parse_duration
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     epilog="Example: gemmbench tune triton-matrix-core --suite square -p bf16 --budget 20m"
 )
 @click.argument("kernel", required=False, metavar="KERNEL|FILE")
-@asks(*PROBLEMS, *WHERE)
+@asks(*PROBLEMS, DEVICE, *WHERE)
 @click.option("--budget", metavar="T", help="Time for all of it. [20m]")
 @click.option(
     "--timeout", metavar="S", help="Silence that ends a candidate. [a tenth of the budget]"

@@ -12,8 +12,9 @@ import numpy as np
 from gemmbench.records.code import code_of
 from gemmbench.records.fleet import split
 from gemmbench.records.outline import AnyRecord
+from gemmbench.records.parallel import bandwidths, communication, is_alone
 from gemmbench.records.reader import Run
-from gemmbench.records.schema import Place, SelfTest
+from gemmbench.records.schema import Header, Place, SelfTest
 from gemmbench.timing.statistics import (
     Floats,
     equally_long,
@@ -85,9 +86,6 @@ def columns_of(run: Run, records: Sequence[AnyRecord], *, peaks: Mapping[str, Pe
             "pct_roof": _NAN,
             "roof_void": False,
             **_place(run),
-            "algbw_gbps": _NAN,
-            "busbw_gbps": _NAN,
-            "comm_pct": _NAN,
         }.items()
     }
     for name in _AS_THEY_ARE.split():
@@ -101,6 +99,7 @@ def columns_of(run: Run, records: Sequence[AnyRecord], *, peaks: Mapping[str, Pe
         "kernel": [_named(record) for record in records],
         "cache": [hot if record.sets == 1 else method.cache for record in records],
         "launch": [record.launch or method.launch for record in records],
+        "source": [_source(header, record.kernel) for record in records],
         "modes": [_modes(record) if record.modes else "" for record in records],
         "warnings": ["; ".join(record.warnings) for record in records],
         "launched": [launched.get(record.case.partition("/")[2], "") for record in records]
@@ -118,7 +117,12 @@ def columns_of(run: Run, records: Sequence[AnyRecord], *, peaks: Mapping[str, Pe
         limits_ns=[_limits(record) for record in records],
     )
     found |= _times(records, known, is_imported=bool(header.tool))
-    return found | _rates(records, found, peaks)
+    return found | _rates(records, found, peaks) | _exchanged(records, found)
+
+
+def _source(header: Header, kernel: str) -> str:
+    """Of the kernel's file; what a tuner made of it has the settings behind its name."""
+    return header.kernels.get(kernel) or header.kernels.get(kernel.partition(" ")[0], "")
 
 
 def _place(run: Run) -> dict[str, object]:
@@ -175,6 +179,18 @@ def _turns_us(turns_ns: Mapping[int, float], first: int) -> dict[int, float]:
     return dict(zip([first + one for one in turns_ns] if first else turns_ns, times, strict=True))
 
 
+def _exchanged(records: Sequence[AnyRecord], times: Columns) -> Columns:
+    """What collectives reach; most runs have none."""
+    if not any(record.collective for record in records):
+        return dict.fromkeys(("algbw_gbps", "busbw_gbps", "comm_pct"), [_NAN] * len(records))
+    bands = [bandwidths(*one) for one in zip(records, times["time_us"], strict=True)]
+    return {
+        "algbw_gbps": [algorithm for algorithm, _ in bands],
+        "busbw_gbps": [bus for _, bus in bands],
+        "comm_pct": communication(records, list(times["turn_us"]), list(times["verdict"])),
+    }
+
+
 def _rates(records: Sequence[AnyRecord], times: Columns, peaks: Mapping[str, Peak]) -> Columns:
     time, low, high, clock, power = (
         np.asarray(times[name], dtype=float)
@@ -219,11 +235,17 @@ def _rate(amount: Floats, time_us: Floats, scale: float) -> Floats:
     return amount / np.where(time_us > 0, time_us, _NAN) / scale
 
 
-def _problem_of(record: AnyRecord) -> tuple[int, int, float] | None:
-    return _problem(
+def _problem_of(record: AnyRecord) -> tuple[float, float, float] | None:
+    """As `_problem`; of several ranks the FLOPs of one, of a collective alone none."""
+    if is_alone(record):
+        return None
+    found = _problem(
         *(record.m, record.n, record.k, record.precision, record.batch, record.layout),
         record.experts,
     )
+    if found is None or record.ranks == 1:
+        return found
+    return found[0] / record.ranks, _NAN, _NAN  # what a rank must move, its split decides
 
 
 @lru_cache(maxsize=2**16)

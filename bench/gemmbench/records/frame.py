@@ -42,7 +42,7 @@ sparse_tflops sparse_peak_tflops pct_sparse_peak ran_on instructions registers s
 launched roof_tflops roof_tflops_low roof_tflops_high pct_roof roof_void tool synthetic
 pct_peak_at_clock partition units power_limit_w
 unit node rack device_index pci_address numa_node at_once
-collective ranks message_bytes algbw_gbps busbw_gbps comm_pct
+collective ranks message_bytes algbw_gbps busbw_gbps comm_pct source
 """
 MORE_COLUMNS = tuple(_MORE.split())
 """What follows them. `software` is "name=version; …", `modes` "name=value; …"; `turn_us` maps a
@@ -64,7 +64,8 @@ began, in W. `unit` is the run's number in a file of several devices' runs, NA e
 `at_once` how many were measured at the same time. `collective` is what `ranks` processes exchange,
 of `message_bytes`: `algbw_gbps` and `busbw_gbps` are its algorithm and bus bandwidth by nccl-tests'
 definitions, and `comm_pct` the share of the time that communication adds to the products alone, in
-percent; `tflops` is then a device's."""
+percent; `tflops` is then a device's. `source` is the digest of the kernel's source, one for all
+that ship with gemmbench, and empty where the run does not tell."""
 
 _FLOATS = """
 time_us time_us_low time_us_high tflops tflops_low tflops_high gbps intensity peak_tflops

@@ -76,6 +76,10 @@ def of_run(path: Path, given: Request, *, tuning: bool = False) -> tuple[Request
     if run.header.tuning != tuning:
         what, command = ("tuning", "tune") if run.header.tuning else ("run of kernels", "run")
         raise GemmbenchError(f"{path} is a {what}: gemmbench {command} --resume takes it up")
+    if "ranks" in run.header.request:
+        raise GemmbenchError(
+            f"{path} is a run of several ranks: gemmbench parallel --resume takes it up"
+        )
     return asked_again(path, run.header.request, given), run
 
 

@@ -84,7 +84,7 @@ class Channel:
             os._exit(CHANNEL_LOST)
 
 
-def _digest(files: Iterable[Path]) -> str:
+def digest_of(files: Iterable[Path]) -> str:
     """Of the files that hold kernels' code, so that a resumed run can tell changed ones."""
     found = hashlib.sha256()
     for path in sorted(files):
@@ -130,11 +130,11 @@ class Worker:
         self.slate = CleanSlate(gpu=device.is_gpu)
         self.kernels = {kernel.name: kernel for kernel in LADDER}
         package = Path(gemmkernels.__file__).parent
-        shipped = _digest(package.rglob("*.py"))
+        shipped = digest_of(package.rglob("*.py"))
         infos = [KernelInfo.of(kernel, digest=shipped) for kernel in LADDER]
         own = [(kernel, Path(path)) for path in message.files for kernel in load_file(path)]
         for kernel, path in own:
-            infos.append(KernelInfo.of(kernel, digest=_digest([path]), from_file=True))
+            infos.append(KernelInfo.of(kernel, digest=digest_of([path]), from_file=True))
             if kernel.name in self.kernels:
                 raise GemmbenchError(
                     f"two kernels are called {kernel.name!r}: give each a name of its own"

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from gemmbench.analysis.rows import rows_of
 from gemmbench.quantities import counted
+from gemmbench.show import parallel
 from gemmbench.show.tables import Table, without_empty
 from gemmbench.show.text import (
     device_named,
@@ -51,6 +52,10 @@ def results(rows: "pd.DataFrame", *, unsupported: bool = False) -> tuple[Table, 
         title, hidden = caption(part), len(part) - len(shown)
         if several:
             title = f"{printable(part['file'].iloc[0], 80)}: {title}"
+        of_ranks = shown["ranks"].gt(1) | shown["collective"].ne("")
+        if of_ranks.any():  # such a run has no others
+            found.extend(parallel.tables(shown, caption, hidden=hidden))
+            continue
         sparse = shown["precision"].isin(SPARSE)
         if hidden or not sparse.all():
             found.append(_run(shown[~sparse], title=title, hidden=hidden))
@@ -74,6 +79,8 @@ def caption(rows: "pd.DataFrame") -> str:
     parts += [f"preset {one.preset}", *([f"data {one.data}"] if one.data else [])]
     if one.cache:
         parts.append(f"cache {one.cache}")
+    if one.ranks > 1:
+        parts.append(parallel.connected(rows))
     if one.unsettled:
         parts.append("unsettled")
     if one.synthetic:

@@ -1,0 +1,1 @@
+"""Suites of several ranks: sizes of messages, and linear layers that are split."""
