@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 
 .PHONY: bench install test check docs report instructions evidence clean warn
 
-bench: warn $(VENV)/.ready
+bench: warn $(VENV)/.installed
 	$(BIN)/gemmbench run --suite quick --roofs --device $(DEVICE)
 
 # The command alone, without what tests and documentation need: for CI, and to use it.
@@ -44,7 +44,7 @@ clean:
 GPU_TORCH := $(PYTHON) -c 'import sys, torch; sys.exit(not (torch.version.cuda or torch.version.hip))' 2>/dev/null
 
 warn:
-	@if [ ! -e $(VENV)/.ready ] && ! $(GPU_TORCH); then \
+	@if [ ! -e $(VENV)/.installed ] && ! $(GPU_TORCH); then \
 	  if [ -e /dev/kfd ] && [ "$(DEVICE)" != cpu ]; then \
 	    echo "This machine has an AMD GPU (/dev/kfd), and $(TORCH) as pip installs it has no ROCm."; \
 	    echo "Use a python that has a ROCm build of torch: make bench PYTHON=/opt/venv/bin/python"; \
@@ -58,6 +58,7 @@ warn:
 	  fi; \
 	fi
 
+# What is ready for the tests is installed, too.
 $(VENV)/.ready: DEV := ,dev
 $(VENV)/.installed: DEV :=
 
@@ -80,4 +81,4 @@ $(VENV)/.ready $(VENV)/.installed: pyproject.toml Makefile
 	  $(BIN)/python -m pip install --quiet "$(TORCH)"; \
 	  $(BIN)/python -m pip install --quiet -e '.[cpu$(DEV)]'; \
 	fi
-	@touch $@
+	@touch $(VENV)/.installed $@

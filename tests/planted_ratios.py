@@ -20,7 +20,8 @@ import numpy as np
 
 import gemmbench
 from gemmbench.timing.callables import Speedup
-from gemmkernels.probes.chain import CPU_UNIT, xorshift
+from gemmkernels.probes.chain import CPU_UNIT
+from gemmkernels.probes.chain_cpu import xorshift
 
 RATIOS = (1.00, 1.02, 1.10, 1.37, 4.0)
 NEEDED = 0.95

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from synthetic import H100, footer, header, record, turn, write
 
 from gemmbench.analysis.cost import Cost, Prices, Training, cost, training_flop
+from gemmbench.analysis.speedup import ladder
+from gemmbench.analysis.summary import best
 from gemmbench.cli import app
 from gemmbench.quantities import parse_amount, parse_share
 from gemmbench.records.frame import load
@@ -104,6 +106,25 @@ def test_the_fastest_verified_quiet_and_possible_row_counts(tmp_path: Path) -> N
         ("fp32", "fp32"),
     ]
     assert [one.kernel for one in reckoned(path, precision="fp32")] == ["fp32"]
+
+
+def test_the_row_that_counts_is_the_one_that_the_summary_ranks_first(tmp_path: Path) -> None:
+    """A noisy row is no faster than the lower end of its interval."""
+    times = (FLOP / 700e3, FLOP / 300e3)
+    noisy = record(
+        "noisy",
+        precision="bf16",
+        tier="library",
+        took=[turn(number, times[number % 2]) for number in range(10)],
+    )
+    path = run(tmp_path / "a.jsonl", noisy, case("steady", tflops=400.0))
+    df = load(path)
+    assert dict(zip(df["kernel"], df["verdict"], strict=True))["noisy"] == "noisy"
+    assert df["tflops"][df["kernel"].eq("noisy")].item() > 410
+    (one,) = reckoned(path)
+    assert one.kernel == "steady"
+    assert one.tflops == pytest.approx(400.0)
+    assert best(ladder(df))["kernel"].tolist() == ["steady"]
 
 
 def test_what_another_tool_measured_counts_only_where_there_is_nothing_else(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from gemmbench.timing.verdict import Verdict
 DOCS = examples.ROOT / "docs"
 WORKFLOW = DOCS / "ci" / "github-actions.yml"
 PAGES = examples.pages()
-SLOW = {"tutorial.md", "own-kernel.md", "own-suite.md", "ci.md", "report.md"}
+SLOW = {"tutorial.md", "own-kernel.md", "own-suite.md", "ci.md", "report.md", "fleet.md"}
 
 
 def named(path: Path) -> str:

@@ -27,7 +27,10 @@ STACK = (
 )
 PLACE = " at planted.py:5 in abort"
 TIMEOUT_S = 10
-pytestmark = pytest.mark.xdist_group("faults")  # one run for all of them
+FEW_ROUNDS = ("--max-time", "0.2s")
+"""For runs that show nothing by the number of their rounds."""
+
+ONE_RUN = pytest.mark.xdist_group("faults")  # for all of the tests that look at it
 IN_ORDER = ("healthy", *(k.name for k in planted.FAULTY), *(k.name for k in planted.LEAKY))
 
 
@@ -101,6 +104,7 @@ def test_every_fault_has_its_end() -> None:
     assert set(ENDS) == {kernel.name for kernel in planted.FAULTY}
 
 
+@ONE_RUN
 @pytest.mark.parametrize("kernel", ENDS)
 def test_a_fault_costs_its_own_case_and_says_why(planted_run: Done, kernel: str) -> None:
     status, reason = ENDS[kernel]
@@ -129,6 +133,7 @@ def test_every_leak_is_told() -> None:
     assert set(LEAVES) == {kernel.name for kernel in planted.LEAKY}
 
 
+@ONE_RUN
 @pytest.mark.parametrize("kernel", LEAVES)
 def test_what_a_kernel_leaves_behind_is_undone_and_told(planted_run: Done, kernel: str) -> None:
     record = planted_run.record(kernel)
@@ -162,6 +167,7 @@ def test_a_stall_that_the_median_hides_is_counted() -> None:
     assert stalls([]) == 0
 
 
+@ONE_RUN
 def test_every_healthy_case_is_measured_among_them(planted_run: Done) -> None:
     for name in ("healthy", "torch"):
         record = planted_run.record(name)
@@ -174,6 +180,7 @@ def test_every_healthy_case_is_measured_among_them(planted_run: Done) -> None:
     assert planted_run.code == 1
 
 
+@ONE_RUN
 def test_nothing_of_theirs_reaches_the_terminal(planted_run: Done) -> None:
     shown = planted_run.out + planted_run.error
     assert "xxxx" not in shown
@@ -182,6 +189,7 @@ def test_nothing_of_theirs_reaches_the_terminal(planted_run: Done) -> None:
     assert len(shown) < 20_000
 
 
+@ONE_RUN
 def test_no_process_of_theirs_outlives_the_run(planted_run: Done) -> None:
     assert not processes_with(planted.CHILD)
 
@@ -213,7 +221,7 @@ def test_a_switch_does_not_reach_the_next_case(tmp_path: Path) -> None:
     leaky.write_text(
         Path(planted.__file__).read_text() + "\nKERNELS = LEAKY[:-1]\n"  # the stalls leak nothing
     )
-    done = carry_out(tmp_path / "out", "--kernel", str(leaky), "--kernel", str(nosy))
+    done = carry_out(tmp_path / "out", "--kernel", str(leaky), "--kernel", str(nosy), *FEW_ROUNDS)
     record = done.record("nosy")
     assert record.status == "ok", record.reason
     assert not any("left it so" in told for told in record.warnings)
@@ -230,13 +238,14 @@ def test_what_fell_is_not_tried_again_in_the_next_repeat(tmp_path: Path) -> None
         "--kernel",
         "torch",
         "--repeat",
-        "3",
+        "2",
         "--timeout",
         "8",  # a loaded machine takes seconds to start torch
+        *FEW_ROUNDS,
     )
     ends = {(r.kernel, r.repeat): (r.status, r.reason) for r in done.run.records}
-    assert len(ends) == 9
-    for repeat in range(3):
+    assert len(ends) == 6
+    for repeat in range(2):
         assert ends["torch", repeat][0] == "ok"
         assert ends["hangs", repeat][0] == "timeout"
         assert ends["wrong", repeat][0] == "wrong"
@@ -257,7 +266,9 @@ KERNEL = Kernel(name="mine", tier="library", backend="user", precisions=("fp32",
 def test_a_file_that_changes_while_the_run_goes_on_ends_it(tmp_path: Path) -> None:
     mine = tmp_path / "mine.py"
     mine.write_text(MINE + "open(__file__, 'a').write('# changed\\n')\n")
-    done = carry_out(tmp_path / "out", "--kernel", str(mine), "--kernel", "torch", "--repeat", "2")
+    done = carry_out(
+        tmp_path / "out", "--kernel", str(mine), "--kernel", "torch", "--repeat", "2", *FEW_ROUNDS
+    )
     ends = {(r.kernel, r.repeat): (r.status, r.reason) for r in done.run.records}
     changed = "kernel mine has changed while the run went on"
     assert ends["mine", 0][0] == ends["torch", 0][0] == "ok"
@@ -273,7 +284,7 @@ def test_a_process_that_dies_after_its_cases_takes_none_along(tmp_path: Path) ->
             "lambda: torch", "lambda bomb=Bomb(): torch"
         )
     )
-    done = carry_out(tmp_path / "out", "--kernel", str(mine), "--kernel", "torch")
+    done = carry_out(tmp_path / "out", "--kernel", str(mine), "--kernel", "torch", *FEW_ROUNDS)
     assert {r.kernel: r.status for r in done.run.records} == {"mine": "ok", "torch": "ok"}
 
 

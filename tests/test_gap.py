@@ -432,6 +432,7 @@ def a_case(flop: int, time_us: float) -> Case:
         time_us=time_us,
         time_us_low=time_us,
         time_us_high=time_us,
+        impossible=False,
     )
 
 

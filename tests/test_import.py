@@ -11,6 +11,7 @@ from synthetic import CPU, H100, MI300X, ladder_run
 from gemmbench.analysis.speedup import ladder
 from gemmbench.records.frame import frame, load
 from gemmbench.records.imports import FORMATS, Asked, keep, read_foreign
+from gemmbench.records.imports.runs import NOT_VERIFIED
 from gemmbench.records.imports.words import parse_map, plain
 from gemmbench.records.reader import read
 from gemmbench.show.exported import export
@@ -194,6 +195,27 @@ def test_what_the_fixture_wrote_is_one_turn_of_samples(tmp_path: Path) -> None:
         (turn,) = record.turns
         assert record.kernel == one["extra_info"]["kernel"]
         assert turn.samples_ns == pytest.approx([1e9 * time for time in one["stats"]["data"]])
+
+
+def test_plain_functions_that_the_fixture_timed_are_one_run_of_its_device(tmp_path: Path) -> None:
+    """They have no tier, and nothing verified them."""
+    path = ladder_run(tmp_path / "own.jsonl", sizes=(512,), precisions=("bf16",), device=H100)
+    document = json.loads(export(str(path), form="pytest-benchmark").text)
+    for number, one in enumerate(document["benchmarks"]):
+        info = one["extra_info"]
+        one["fullname"] = f"test_mine.py::test_{info['kernel']}"
+        if number:
+            for name in ("tier", "backend", "error"):
+                info.pop(name, None)
+    (tmp_path / "bench.json").write_text(json.dumps(document))
+    (run,) = read_foreign(tmp_path / "bench.json")
+    assert run.header.device.name == H100.name
+    first, *others = run.records
+    assert first.check is not None
+    assert all(NOT_VERIFIED in " ".join(one.warnings) for one in others)
+    assert [one.kernel for one in run.records] == [
+        one["extra_info"]["kernel"] for one in document["benchmarks"]
+    ]
 
 
 def test_the_command_says_what_came_and_what_did_not(tmp_path: Path) -> None:

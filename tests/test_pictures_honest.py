@@ -102,6 +102,32 @@ def test_a_ladder_has_no_bar_for_what_is_impossible_nor_over_it(tmp_path: Path) 
         figures.ladder(rows.assign(impossible=True))
 
 
+def test_where_contention_leaves_nothing_to_draw_it_is_the_reason(tmp_path: Path) -> None:
+    rows = ladder(load(too_fast(tmp_path / "run.jsonl")))
+    all_ = rows.assign(verdict="contended")
+    told = "no case has a speedup that counts; 6 of 6 measured cases are contended: end what else"
+    with pytest.raises(GemmbenchError, match=told):
+        figures.ladder(all_)
+    with pytest.raises(GemmbenchError, match="a rate that counts; 6 of 6 measured cases"):
+        figures.sweep(all_)
+    lonely = rows.assign(verdict=rows["verdict"].where(rows["kernel"].eq("slow"), "contended"))
+    with pytest.raises(GemmbenchError, match="no kernel has another beside it; 4 of 6 measured"):
+        figures.ladder(lonely)
+    with pytest.raises(GemmbenchError, match="no kernel has another beside it; see --kind sweep"):
+        figures.ladder(rows[rows["kernel"].eq("slow")])
+
+
+def test_an_impossible_case_asked_for_by_name_is_called_so(tmp_path: Path) -> None:
+    path = too_fast(tmp_path / "run.jsonl")
+    (every,) = explain(path)
+    for one in every.gaps:
+        made = waterfall([one], rows=every.rows)
+        said = [text.get_text() for axes in made.axes for text in axes.texts]
+        assert any(text.endswith(": impossible") for text in said) == one.case.impossible
+        assert ("impossible: over 102%" in made.get_supxlabel()) == one.case.impossible
+    assert [one.case.impossible for one in every.gaps].count(True) == 1
+
+
 def test_an_impossible_cell_has_a_hatch_and_no_rate(tmp_path: Path) -> None:
     rows = ladder(load(too_fast(tmp_path / "run.jsonl")))
     made = heatmap(rows)

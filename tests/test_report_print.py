@@ -72,5 +72,24 @@ def test_nothing_is_wider_than_the_paper(
         assert page.evaluate(TOO_LARGE) == 0
         told = page.get_by_text("On paper are only those cases that were shown")
         assert told.is_visible()
+        folded = page.locator("details:not([open]) table").all()
+        assert len(folded) == (2 if which == "several" else 0)
+        assert all(one.is_visible() for one in folded)
         page.emulate_media(media="screen")
         assert not told.is_visible()
+        assert not any(one.is_visible() for one in folded)
+
+
+def test_what_is_folded_is_unfolded_for_paper_and_folded_again(
+    browser: "Browser", several: Path
+) -> None:
+    opened = "() => [...document.querySelectorAll('details')].map((one) => one.open)"
+    with visit(browser, several, viewport=A4) as page:
+        page.evaluate("document.querySelector('main').append(document.createElement('details'))")
+        page.locator("details").last.evaluate("(one) => { one.open = true; }")
+        before = page.evaluate(opened)
+        assert set(before) == {False, True}
+        page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
+        assert set(page.evaluate(opened)) == {True}
+        page.evaluate("() => dispatchEvent(new Event('afterprint'))")
+        assert page.evaluate(opened) == before

@@ -1,6 +1,7 @@
 """The walls: who imports whom, what an import costs, and that nothing is listed twice."""
 
 import ast
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -109,10 +110,10 @@ def test_imports_are_light(code: str) -> None:
     assert not loaded_by(code) & HEAVY
 
 
-def test_the_supervisor_and_the_sampler_import_no_torch() -> None:
-    assert "torch" not in loaded_by("import gemmbench.runner.supervisor")
-    assert "torch" not in loaded_by("import gemmbench.runner.tune_request")
-    assert "torch" not in loaded_by("import gemmbench.devices.sampler")
+@pytest.mark.parametrize("module", ["runner.supervisor", "runner.tune_request", "devices.sampler"])
+def test_what_runs_beside_a_worker_loads_nothing_heavy(module: str) -> None:
+    """The supervisor never loads torch; numba alone would make each run begin a second later."""
+    assert not loaded_by(f"import gemmbench.{module}") & HEAVY
 
 
 def test_one_kernel_a_file_of_at_most_150_lines() -> None:
@@ -120,6 +121,24 @@ def test_one_kernel_a_file_of_at_most_150_lines() -> None:
         for path in (ROOT / "kernels" / "gemmkernels" / folder).glob("*.py"):
             text = path.read_text()
             assert "def bind(" not in text or len(text.splitlines()) <= 150, path
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize(
+    ("target", "installs"),
+    [("bench", "'.[cpu]'"), ("install", "'.[cpu]'"), ("test", "'.[cpu,dev]'")],
+)
+def test_only_who_tests_installs_what_tests_need(
+    tmp_path: Path, target: str, installs: str
+) -> None:
+    told = subprocess.run(
+        ["make", "-n", target, f"VENV={tmp_path / 'venv'}", "DEVICE=cpu"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert f"-e {installs}\n" in told.replace("; \\", "")
 
 
 def test_the_pin_of_torch_stands_in_the_makefile_alone() -> None:

@@ -34,7 +34,7 @@ from gemmkernels.errors import GemmbenchError
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_random_kills_lose_and_double_nothing(tmp_path: Path) -> None:
-    loop(tmp_path, kills=10, seed=int(time.time()))
+    loop(tmp_path, kills=5, seed=int(time.time()))
 
 
 # Cut, damaged, taken up again.

@@ -14,6 +14,7 @@ from gemmbench.analysis.comparison import By, Compared, Comparison, Differs, Mac
 from gemmbench.analysis.judge import Judge, overlap
 from gemmbench.analysis.method import MACHINE, alternated, check_side, unlike
 from gemmbench.analysis.sides import Side, over_base, side
+from gemmbench.analysis.sources import changed
 from gemmbench.records.frame import load
 from gemmbench.records.reader import Source, paths_of, without_collector
 from gemmbench.timing.statistics import Estimate
@@ -184,7 +185,8 @@ def _nothing(left: Side, right: Side, common: Collection[Key]) -> str:
 def _differs(left: Side, right: Side) -> tuple[Differs, ...]:
     names = dict.fromkeys([*left.facts, *right.facts])
     pairs = ((name, left.facts.get(name, ""), right.facts.get(name, "")) for name in names)
-    return tuple(Differs(what=name, a=a, b=b) for name, a, b in pairs if a != b)
+    found = tuple(Differs(what=name, a=a, b=b) for name, a, b in pairs if a != b)
+    return found + changed(left.sources, right.sources)
 
 
 def _fate(one: Side, key: Key) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gemmbench.analysis.pool import pooled
 from gemmbench.analysis.rows import rows_of, values_of
+from gemmbench.analysis.summary import ranks
 from gemmkernels.errors import GemmbenchError, UnknownNameError
 from gemmkernels.precision import precision as named
 
@@ -126,6 +127,7 @@ def cost(
 ) -> tuple[Cost, ...]:
     """What the best row of each device and precision costs; rows as `load` returns them.
 
+    Best is what the summary of a run ranks first: a noisy row ranks by the lower end of its rate.
     Rows that failed verification, were contended or are impossible do not count; those that
     another tool measured only where gemmbench has none of that precision, and synthetic ones only
     where nothing was measured. Power is the row's own
@@ -148,7 +150,7 @@ def cost(
             "dense (roofs are none); see gemmbench show"
         )
     best: dict[tuple[str, str], Any] = {}
-    for row in rows_of(rows):
+    for row in rows_of(rows.assign(rank=ranks(rows))):
         key = (row.device, row.precision)
         if key not in best or _rank(row) > _rank(best[key]):
             best[key] = row
@@ -156,7 +158,7 @@ def cost(
 
 
 def _rank(row: Any) -> tuple[bool, bool, float]:
-    return not row.synthetic, not row.tool, row.tflops
+    return not row.synthetic, not row.tool, row.rank
 
 
 def _origin(row: Any) -> Origin:

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from gemmbench.analysis.sources import together
 from gemmbench.records.schema import Header
 
 
@@ -35,7 +36,7 @@ def environment(headers: Sequence[Header]) -> tuple[Facts, ...]:
         ("software", lambda one: {"gemmbench": one.version} | one.software),
         ("host", lambda one: one.host),
         ("environment variables", lambda one: one.environment),
-        ("kernels (digest of the source)", lambda one: one.kernels),
+        ("kernels (digest of the source)", lambda one: together(one.kernels)),
         ("command", lambda one: {"command": command_of(one)}),
     )
     found = (Facts(title=title, facts=_facts(map(told, headers))) for title, told in parts)

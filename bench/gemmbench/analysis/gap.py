@@ -119,7 +119,10 @@ class Factor:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A kernel on a problem, with its measured time over all repeats (µs, 95% interval)."""
+    """A kernel on a problem, with its measured time over all repeats (µs, 95% interval).
+
+    `impossible` is one whose rate is over 102% of the peak at the measured clock.
+    """
 
     run_id: str
     file: str
@@ -137,6 +140,7 @@ class Case:
     time_us: float
     time_us_low: float
     time_us_high: float
+    impossible: bool = False
 
     @property
     def intensity(self) -> float:

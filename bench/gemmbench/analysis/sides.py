@@ -8,6 +8,7 @@ from gemmbench.analysis.cases import Case, Key, Unit, cases_of, keys_of
 from gemmbench.analysis.comparison import Measured
 from gemmbench.analysis.method import MACHINE, cache_of, called, known, spelt
 from gemmbench.analysis.rows import distinct, rows_of
+from gemmbench.analysis.sources import sources
 from gemmbench.analysis.speedup import NO_SPEEDUP, case_keys, speedups
 from gemmbench.timing.statistics import Estimate
 from gemmkernels.precision import PRECISIONS
@@ -24,11 +25,15 @@ _XF32 = "gfx942"
 
 @dataclass(frozen=True)
 class Side:
-    """One side: what it ran on and how, its cases, and its self-test's time of each repeat (µs)."""
+    """One side: what it ran on and how, its cases, and its self-test's time of each repeat (µs).
+
+    `sources` are the digests of the kernels' source.
+    """
 
     measured: Measured
     units: tuple[Unit, ...]
     facts: Mapping[str, str]
+    sources: Mapping[str, str]
     cases: Mapping[Key, Case]
     anchors: Mapping[Unit, Estimate]
 
@@ -65,7 +70,7 @@ def side(df: "pd.DataFrame", *, by: str, same_data: bool) -> Side:
         synthetic=bool(first.synthetic),
     )
     cases = cases_of(df if same_data else df.assign(data=""), by=by)
-    return Side(measured, units, _facts(df), cases, _anchors(df))
+    return Side(measured, units, _facts(df), sources(df), cases, _anchors(df))
 
 
 def over_base(df: "pd.DataFrame") -> dict[Key, OverBase]:

@@ -17,7 +17,7 @@ from gemmkernels.tuning import user_file
 KEPT = 8
 """Folders of reports, one for each state of the sources; the oldest go."""
 
-_ELSEWHERE = ("cpu", "probes", "library", "library.py", "userfile.py", "__pycache__")
+_ELSEWHERE = ("cpu", "probes", "parallel", "library", "library.py", "userfile.py", "__pycache__")
 """Of gemmkernels: what no Triton kernel is made of."""
 
 

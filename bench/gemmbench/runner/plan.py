@@ -27,7 +27,21 @@ GUESSED_GFLOPS = {
 }
 """Only to guess how long a launch takes; what a run measures corrects the guess as it goes."""
 
+COMPILE_S = {
+    "numba": {"naive": 0.2, "tiled": 2.4, "matrix-core": 2.4},
+    "triton": {"naive": 0.4, "tiled": 0.7, "matrix-core": 1.1},
+}
+"""CPU time of a kernel's first launch in a precision and layout, on one core of an EPYC. numba
+compiles again in each repeat; Triton, which keeps what it compiled, mostly does not."""
+
 VERIFY_S = 0.15
+VERIFY_GFLOPS = {"cpu": 6.0, "gpu": 1e4}
+MAX_VERIFY_S = 4.0
+"""What verification takes besides: float64 products, until vectors stand in for one of over 2 s."""
+
+PAIR_S = 1.0
+"""To load and compile the self-test's pair."""
+
 MAX_REPEATS = 1000
 MAX_THREADS = 100_000
 MAX_CASES = 500_000
@@ -272,14 +286,20 @@ def make_plan(
             unsupported.append((name, case, reason))
         else:
             grouped.setdefault(name, []).append(case)
-    groups = [
-        Group(
-            name=name,
-            cases=tuple(members),
-            estimate_s=sum(_case_s(case, known[case.kernel], device, how) for case in members),
-        )
-        for name, members in grouped.items()
-    ]
+    groups = []
+    compiled: set[tuple[str, str, str]] = set()
+    for name, members in grouped.items():
+        estimate_s = 0.0
+        for case in members:
+            info, what = (
+                known[case.kernel],
+                (case.kernel, case.problem.precision, case.problem.layout),
+            )
+            estimate_s += _case_s(case, info, device, how)
+            if what not in compiled:
+                estimate_s += COMPILE_S.get(info.backend, {}).get(info.tier, 0.0)
+            compiled.add(what)
+        groups.append(Group(name=name, cases=tuple(members), estimate_s=estimate_s))
     left_out: Sequence[str] = ()
     before_s = start_s * how.repeats + probes_s
     if budget_s is not None and groups:
@@ -359,4 +379,5 @@ def _case_s(case: Case, info: KernelInfo, device: Device, how: Timing) -> float:
     rate = rates.get(info.backend) or rates.get(info.tier) or rates["library"]
     launch_s = case.problem.flop / 1e9 / rate
     turn_s = max(how.settle_s + how.turn_s, launch_s)
-    return VERIFY_S + 4 * launch_s + how.min_rounds * turn_s
+    products_s = min(MAX_VERIFY_S, case.problem.flop / 1e9 / VERIFY_GFLOPS[device.kind])
+    return VERIFY_S + products_s + 4 * launch_s + how.min_rounds * turn_s

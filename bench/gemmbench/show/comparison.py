@@ -124,8 +124,12 @@ def rows_table(
 
 def normalised(found: Comparison, rows: Sequence[Compared]) -> tuple[Table, ...]:
     """Nothing where no peak and no power is known on either side."""
-    known = (one for row in rows for one in (row.pct_peak, row.tflops_per_w))
-    if not any(one.a > 0 or one.b > 0 for one in known):
+    rows = [
+        row
+        for row in rows
+        if any(one.a > 0 or one.b > 0 for one in (row.pct_peak, row.tflops_per_w))
+    ]
+    if not rows:
         return ()
 
     def cells(one: Pair, unit: str = "") -> tuple[str, ...]:

@@ -36,12 +36,21 @@ def impossible(rows: "pd.DataFrame") -> str:
     return f" · not drawn: {count} impossible, {IMPOSSIBLE}" if count else ""
 
 
-def one_run(rows: "pd.DataFrame", what: str) -> None:
-    """Raises GemmbenchError where there is no row, or rows of several runs."""
+def contended(rows: "pd.DataFrame") -> str:
+    """How many of the measured rows a neighbour spoilt, and what to do; or nothing."""
+    count = int(rows["verdict"].eq("contended").sum())
+    if not count:
+        return ""
+    cases = f"{count} of {int(rows['verdict'].notna().sum())} measured cases"
+    return f"{cases} {'is' if count == 1 else 'are'} contended: end what else uses the cores"
+
+
+def one_run(rows: "pd.DataFrame", what: str, *, of: "pd.DataFrame | None" = None) -> None:
+    """Raises GemmbenchError where there is no row, or rows of several runs; `of` are all, before
+    what does not count was left out."""
     if rows.empty:
-        raise GemmbenchError(
-            f"nothing to draw: no case has a {what} that counts; see `gemmbench show`"
-        )
+        why = contended(rows if of is None else of) or "see `gemmbench show`"
+        raise GemmbenchError(f"nothing to draw: no case has a {what} that counts; {why}")
     if rows["run_id"].nunique() > 1:
         raise GemmbenchError(
             f"a figure is of one run, these are {rows['run_id'].nunique()}: name one"

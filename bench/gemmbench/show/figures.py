@@ -10,7 +10,15 @@ from matplotlib.patches import Patch
 
 from gemmbench.analysis.rows import rows_of
 from gemmbench.analysis.speedup import rung
-from gemmbench.show.drawable import NAME, impossible, one_run, readable, sound, within_reach
+from gemmbench.show.drawable import (
+    NAME,
+    contended,
+    impossible,
+    one_run,
+    readable,
+    sound,
+    within_reach,
+)
 from gemmbench.show.results import caption
 from gemmbench.show.style import (
     CHARACTER_IN,
@@ -53,11 +61,12 @@ def ladder(rows: "pd.DataFrame") -> "Figure":
     row has a speedup over another.
     """
     shown = _over_sound_bases(sound(rows, "speedup"), rows)
-    one_run(shown, "speedup")
+    one_run(shown, "speedup", of=rows)
     within_reach(shown, "speedup")
     shown = _without_lonely(shown)
     if shown.empty:
-        raise GemmbenchError("nothing to draw: no kernel has another beside it; see --kind sweep")
+        why = contended(rows) or "see --kind sweep"
+        raise GemmbenchError(f"nothing to draw: no kernel has another beside it; {why}")
     over_base = shown[shown["base_kernel"].isin(rows.loc[rows["base"], "kernel"])]
     is_base = over_base["kernel"].eq(over_base["base_kernel"])
     shown = shown if is_base.all() else over_base

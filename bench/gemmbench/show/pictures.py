@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gemmbench.analysis.explain import Wanted, explain
-from gemmbench.analysis.rows import rows_of
 from gemmbench.show.style import save
 from gemmkernels.errors import GemmbenchError, UnknownNameError
-from gemmkernels.problem import shape_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,18 +87,7 @@ def _rows(path: Path, wanted: Wanted) -> "pd.DataFrame":
     from gemmbench.analysis.speedup import ladder
     from gemmbench.records.frame import load
 
-    rows = ladder(load(path))
-    return rows[_chosen(rows, wanted)] if wanted else rows
-
-
-def _chosen(rows: "pd.DataFrame", wanted: Wanted) -> list[bool]:
-    names = ("kernel", "precision", "m", "n", "k", "batch", "experts")
-    return wanted.among(
-        [
-            (kernel, shape_text(*shape), precision)
-            for kernel, precision, *shape in rows_of(rows, names)
-        ]
-    )
+    return wanted.of_rows(ladder(load(path)))
 
 
 def _ladder(path: Path, wanted: Wanted) -> "Figure":
@@ -136,7 +123,7 @@ def _samples(path: Path, wanted: Wanted) -> "Figure":
     (run,) = overview(path).runs
     if not wanted:
         return samples(run.best, [one.records for one in run.tops])
-    chosen = _chosen(run.rows, wanted)
+    chosen = wanted.mask(run.rows)
     return samples(run.rows[chosen], [one.records for one in compress(run.cases, chosen)])
 
 

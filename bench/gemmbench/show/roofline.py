@@ -27,6 +27,7 @@ from gemmbench.show.style import (
     kernel_looks,
     legend_in,
     rate_unit,
+    spans,
 )
 from gemmbench.show.text import digits, half_width, printable
 from gemmbench.show.ticks import rates
@@ -174,14 +175,8 @@ def _points(axes: "Axes", gaps: Sequence[Gap], how: Look) -> None:
         ],
         dtype=float,
     ).T
-    axes.errorbar(
-        *(x, y),
-        yerr=np.maximum(0, [y - low, high - y]),
-        fmt="none",
-        ecolor=how.colour,
-        elinewidth=1.0,
-        capsize=2.0,
-    )
+    low, high = np.minimum(low, y), np.maximum(high, y)
+    spans(axes, x, low, high, cap=2.0, color=how.colour, linewidth=1.0)
     axes.plot(x, y, linestyle="", **how.mark(5 if len(gaps) <= 40 else 3.5))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -19,6 +20,8 @@ from gemmkernels.precision import PRECISIONS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from gemmbench.timing.statistics import Floats
 
 Line = Literal["-", "--", "-."]
 
@@ -191,6 +194,21 @@ def dress(
     axes.grid(visible=True, which="major", axis=grid, color="#DDDDDD", linewidth=0.6)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+
+
+def spans(
+    axes: "Axes", x: "Floats", low: "Floats", high: "Floats", *, cap: float = 0.0, **look: Any
+) -> None:
+    """A vertical line from low to high at each x, with caps of so many points at both ends.
+
+    All are one line with gaps: of a thousand lines each would be written, and read again, apart.
+    """
+    gaps = np.full(len(x), np.nan)
+    ends = np.stack([low, high, gaps], axis=1).ravel()
+    axes.plot(np.repeat(x, 3), ends, solid_capstyle="butt", **look)
+    if cap:
+        for end in (low, high):
+            axes.plot(x, end, linestyle="", marker="_", markersize=2 * cap, **look)
 
 
 def label(text: str, limit: int = 1000) -> str:

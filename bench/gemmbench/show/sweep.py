@@ -33,6 +33,7 @@ from gemmbench.show.style import (
     kernel_looks,
     legend_in,
     rate_unit,
+    spans,
 )
 from gemmbench.show.text import digits, printable, times
 from gemmbench.show.ticks import rates, short
@@ -64,7 +65,7 @@ def sweep(rows: "pd.DataFrame") -> "Figure":
     return them. Raises GemmbenchError if no row has a rate.
     """
     shown = sound(rows, "tflops")
-    one_run(shown, "rate")
+    one_run(shown, "rate", of=rows)
     within_reach(shown, "tflops")
     shown = shown.assign(variant=_variants(shown))
     precisions = list(dict.fromkeys(shown["precision"]))
@@ -169,10 +170,8 @@ def _line(axes: "Axes", rows: list[Any], one: Look, *, joined: bool) -> None:
     if joined and len(rows) > FEW:
         axes.fill_between(sizes, low, high, color=one.colour, alpha=0.2, linewidth=0)
     else:
-        ends = np.maximum(0, [values - low, high - values])
-        axes.errorbar(
-            *(sizes, values), yerr=ends, fmt="none", ecolor=one.colour, elinewidth=1.0, capsize=2.5
-        )
+        low, high = np.minimum(low, values), np.maximum(high, values)
+        spans(axes, np.array(sizes), low, high, cap=2.5, color=one.colour, linewidth=1.0)
 
 
 def _size(row: Any) -> float:

@@ -35,6 +35,7 @@ from gemmbench.show.style import (
     kernel_looks,
     legend_in,
     look,
+    spans,
 )
 from gemmbench.show.text import printable
 from gemmbench.show.ticks import short
@@ -163,7 +164,7 @@ def _mark(some: Sequence[Moment], sensor: _Sensor) -> _Mark:
 def _draw(axes: "Axes", marks: Sequence[_Mark], one: Look, scale: float) -> None:
     times, values, lows, highs = np.array(marks).T
     if (highs > lows).any():
-        axes.vlines(times / scale, lows, highs, colors=one.colour, linewidth=0.6, alpha=0.6)
+        spans(axes, times / scale, lows, highs, color=one.colour, linewidth=0.6, alpha=0.6)
     axes.plot(times / scale, values, linestyle="", **one.mark(3.2))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gemmbench.analysis.gap import Cause, Factor, Gap
+from gemmbench.show.drawable import IMPOSSIBLE
 from gemmbench.show.results import caption
 from gemmbench.show.style import (
     COLOURS,
@@ -38,7 +39,7 @@ NAMES: dict[Cause, str] = {
     "launch": "launch",
     "kernel": "kernel itself",
 }
-FULL, LOSS, GAIN = COLOURS[0], COLOURS[4], COLOURS[2]
+FULL, LOSS, GAIN, BEYOND = COLOURS[0], COLOURS[4], COLOURS[2], COLOURS[3]
 
 
 def waterfall(gaps: Sequence[Gap], *, rows: "pd.DataFrame") -> "Figure":
@@ -55,6 +56,7 @@ def waterfall(gaps: Sequence[Gap], *, rows: "pd.DataFrame") -> "Figure":
     more = f" · {len(shown)} of {len(gaps)} cases" if len(shown) < len(gaps) else ""
     width = 6.8 if across == 1 else 1.2 + 3.5 * across
     wide = any(_half(one) for one in shown)
+    more += f" · impossible: {IMPOSSIBLE}" if any(one.case.impossible for one in shown) else ""
     more += " · ±: the roof's own 95% interval, which the percentages leave out" if wide else ""
     made = figure(width, 0.8 + 2.75 * down, caption=f"{caption(rows)} · {INTERVALS}{more}")
     grid = made.subplots(down, across, squeeze=False, sharey=True).flatten()
@@ -84,7 +86,9 @@ def _steps(axes: "Axes", one: Gap) -> None:
         _step(axes, place, one, factor)
     last = len(one.factors) + 1
     said = f"{digits(case.tflops)}, {percent(one.pct_top)}"
-    _bar(axes, last, 0.0, case.tflops, FULL, said, ends=(case.tflops_low, case.tflops_high))
+    said += ": impossible" * case.impossible
+    colour = BEYOND if case.impossible else FULL
+    _bar(axes, last, 0.0, case.tflops, colour, said, ends=(case.tflops_low, case.tflops_high))
     names = ["peak", *(NAMES[factor.cause] for factor in one.factors), "measured"]
     axes.set_yticks(range(last + 1), [label(name) for name in names])
     axes.set_ylim(last + 0.6, -0.6)
@@ -122,7 +126,7 @@ def _bar(
     ends: tuple[float, float] | None = None,
     faint: bool = False,
 ) -> None:
-    hatch = {LOSS: "////", GAIN: "...."}.get(colour, "")
+    hatch = {LOSS: "////", GAIN: "....", BEYOND: "xxxx"}.get(colour, "")
     axes.barh(
         *(place, high - low),
         left=low,

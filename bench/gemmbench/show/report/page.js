@@ -1,4 +1,5 @@
-// The button for light and dark. It works without storage, which file:// may not have.
+// The button for light and dark, which works without storage, which file:// may not have; and on
+// paper nothing stays folded.
 (() => {
   "use strict";
   const root = document.documentElement;
@@ -37,5 +38,18 @@
     system.addEventListener("change", tell);
     button.hidden = false;
     tell();
+  });
+  let unfolded = [];
+  window.addEventListener("beforeprint", () => {
+    unfolded = [...document.querySelectorAll("details:not([open])")];
+    unfolded.forEach((one) => {
+      one.open = true;
+    });
+  });
+  window.addEventListener("afterprint", () => {
+    unfolded.forEach((one) => {
+      one.open = false;
+    });
+    unfolded = [];
   });
 })();

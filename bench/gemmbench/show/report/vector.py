@@ -3,6 +3,7 @@
 import io
 import re
 import warnings
+from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
@@ -121,11 +122,7 @@ def _rewrite(one: ElementTree.Element, ids: dict[str, str]) -> None:
         if key in one.attrib:
             long = _LONG_PLACE if one.tag == "use" else _LONG
             one.attrib[key] = " ".join(long.sub(r"\1", one.attrib[key]).split())
-    style = _FONT.sub("", one.attrib.pop("style", ""))  # the page says it once
-    # White text lies on a colour of the data: it is no paper.
-    if not (one.tag in ("text", "tspan") and "fill: #ffffff" in style):
-        style = _COLOUR.sub(lambda ink: INKS[ink.group()], style)
-    if style:
+    if style := _inked(one.attrib.pop("style", ""), is_text=one.tag in ("text", "tspan")):
         one.attrib["style"] = style
     if (fill := one.attrib.get("fill")) in INKS:
         one.attrib["fill"] = INKS[fill]
@@ -133,6 +130,15 @@ def _rewrite(one: ElementTree.Element, ids: dict[str, str]) -> None:
         one.text = None
     if one.tail and not one.tail.strip():
         one.tail = None
+
+
+@lru_cache(maxsize=4096)
+def _inked(style: str, *, is_text: bool) -> str:
+    style = _FONT.sub("", style)  # the page says it once
+    # White text lies on a colour of the data: it is no paper.
+    if is_text and "fill: #ffffff" in style:
+        return style
+    return _COLOUR.sub(lambda ink: INKS[ink.group()], style)
 
 
 def _thin(group: ElementTree.Element) -> None:
