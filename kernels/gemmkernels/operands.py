@@ -202,7 +202,7 @@ def drawn(
     *,
     integer: bool = False,
 ) -> "torch.Tensor":
-    """Numbers of a distribution (see `DISTRIBUTIONS`), as wide as they are drawn; whole for int8."""
+    """Numbers of a distribution (see `DISTRIBUTIONS`), as wide as they are drawn."""
     import torch
 
     draft = torch.empty(shape, dtype=wide, device=generator.device)
