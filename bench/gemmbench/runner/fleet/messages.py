@@ -27,11 +27,15 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The agent has its device, and begins. `estimate_s` is for all of it."""
+    """The agent has its device, and begins. `estimate_s` is for all of it.
+
+    `doctor` is why figures from there should not be published.
+    """
 
     device: str
     cases: int
     estimate_s: float
+    doctor: tuple[str, ...] = ()
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True, tag=True):
