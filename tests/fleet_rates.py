@@ -124,7 +124,7 @@ PLANTED: dict[str, dict[str, float | int]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=100)
-    parser.add_argument("--sizes", type=int, nargs="*", default=[8, 64, 1000])
+    parser.add_argument("--sizes", type=int, nargs="*", default=[3, 4, 5, 8, 64, 1000])
     asked = parser.parse_args()
     for repeats in (1, 3):
         for name in NOISES:

@@ -42,6 +42,7 @@ class Made:
     temperature_c: float | None = 60.0
     seed: int = 0
     device: Device = H100
+    started: str = "2026-01-01T00:00:00+00:00"
 
     @property
     def plan(self) -> tuple[str, ...]:
@@ -96,15 +97,19 @@ def write_fleet(
 ) -> Path:
     """A fleet's file, the lines of its units in turns, as they come in from devices at once.
 
-    A `dead` unit has a header and is then lost.
+    A `dead` unit has a header and is then lost. What is planned knows node and index only: the
+    address and the CPUs are a worker's to find.
     """
     draw, planted = random.Random(made.seed), planted or {}
     places = places or places_of(made)
+    to_be = [
+        Place(node=one.node, rack=one.rack, index=one.index, at_once=one.at_once) for one in places
+    ]
     fleet = Fleet(
-        run_id="synthetic",
-        started="2026-01-01T00:00:00+00:00",
+        run_id=path.stem,
+        started=made.started,
         version="0.1.0",
-        places=tuple(places),
+        places=tuple(to_be),
         synthetic=True,
     )
     with path.open("wb", buffering=1 << 20) as stream:
@@ -120,10 +125,13 @@ def write_fleet(
                 synthetic=True,
                 place=place,
                 plan=made.plan,
+                started=made.started,
             )
             write(unit, encode(begun).rstrip())
             if unit in dead:
-                stream.write(encode(Lost(unit=unit, reason="the node did not answer")))
+                stream.write(
+                    encode(Lost(unit=unit, reason="the node did not answer", place=to_be[unit]))
+                )
         for repeat in range(made.repeats):
             for bare in made.bare(repeat):
                 pool = [made.drawn(bare, draw) for _ in range(made.variants)]

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from fleet_rates import NOISES, PLANTED, fleet, rates
+from fleet_rates import NOISES, PLANTED, Noise, fleet, rates
 from scipy import stats
 
 from gemmbench.analysis.fleet.rule import against_others, finds, grouped_medians, holm
@@ -56,6 +56,27 @@ def _judged(times: np.ndarray, *, devices: int | None = None):  # type: ignore[n
         precisions=list("abcd"),
     )
     return found.slow
+
+
+@pytest.mark.parametrize(("n", "slow", "by"), [(3, 1, 0.04), (4, 1, 0.045), (5, 2, 0.04)])
+def test_what_is_under_delta_is_not_flagged_among_few(n: int, slow: int, by: float) -> None:
+    """The others' median must count once: twice made 4% of three devices 8%."""
+    own = np.log1p(-by) * (np.arange(n) < slow)
+    noise = Noise(lambda draw, count: own, NOISES["normal 1%"].measured)
+    assert not [seed for seed in range(10) if fleet(noise, n, 3, seed).found.slow]
+
+
+@pytest.mark.parametrize("n", [3, 4, 5])
+def test_a_slow_one_of_few_is_told_as_slow_as_it_is(n: int) -> None:
+    noise = Noise(lambda draw, count: np.log1p(-0.3 * (np.arange(n) == 0)), lambda *_: 0.0)  # type: ignore[arg-type]
+    (found,) = fleet(noise, n, 3, 0).found.slow
+    assert found.scope.is_whole
+    assert found.relative == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize("n", [3, 4, 5])
+def test_few_sound_devices_raise_no_flag(n: int) -> None:
+    assert rates("normal 2%", n, 3, 40)[0] <= 0.05
 
 
 def test_models_are_never_mixed() -> None:

@@ -7,8 +7,9 @@ import click
 from gemmbench.cli.app import carry_out
 from gemmbench.cli.fleet import fleet
 from gemmbench.cli.options import RUNS, form_option
+from gemmkernels.errors import GemmbenchError
 
-NOT_JUDGED = 2
+FLAGGED, NOT_JUDGED = 1, 2
 
 
 @fleet.command(epilog="Example: gemmbench fleet report fleet.jsonl --html fleet.html --plot fleet")
@@ -36,6 +37,7 @@ def report(
 
     def work() -> int:
         from gemmbench.analysis.fleet.report import fleet_report
+        from gemmbench.show.fleet.stem import check_stem
         from gemmbench.show.fleet.tables import FORMATS, write
         from gemmbench.show.fleet.words import why_not_judged
         from gemmbench.show.tables import check_format
@@ -46,20 +48,28 @@ def report(
             from gemmbench.show.report.page import check_place
 
             check_place(Path(html))
+        if plot:
+            check_stem(Path(plot))
         found = fleet_report(runs, against=against, racks=Path(racks) if racks else None)
         write(found, chosen)
         quiet = chosen in ("csv", "json")
-        if plot:
-            from gemmbench.show.fleet.figures import draw
+        try:
+            if plot:
+                from gemmbench.show.fleet.figures import draw
 
-            for path in draw(found, Path(plot)):
-                click.echo(printable(path), err=quiet)
-        if html:
-            from gemmbench.show.fleet.page import page
-            from gemmbench.show.report.page import save
+                for path in draw(found, Path(plot)):
+                    click.echo(printable(path), err=quiet)
+            if html:
+                from gemmbench.show.fleet.page import page
+                from gemmbench.show.report.page import save
 
-            size = save(page(found), Path(html))
-            click.echo(f"report: {printable(html)}, {size / 1e6:.2f} MB", err=quiet)
+                size = save(page(found), Path(html))
+                click.echo(f"report: {printable(html)}, {size / 1e6:.2f} MB", err=quiet)
+        except GemmbenchError as error:
+            # What was found counts more than a disk that has become full.
+            if found.exit_code != FLAGGED:
+                raise
+            click.echo(f"gemmbench: {printable(error, 500)}", err=True)
         if found.exit_code == NOT_JUDGED:
             click.echo(f"gemmbench: {printable(why_not_judged(found), 500)}", err=True)
         return found.exit_code

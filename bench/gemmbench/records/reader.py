@@ -49,6 +49,10 @@ class RunFileWarning(UserWarning):
     """Something of a run file was not loaded, or a whole file."""
 
 
+class ForeignFileError(GemmbenchError):
+    """A file that no gemmbench wrote."""
+
+
 class _Probe(msgspec.Struct):
     type: str = ""
     format: tuple[int, ...] = ()
@@ -95,6 +99,48 @@ def read_outline(path: Source) -> tuple[Run, tuple[RecordOutline, ...]]:
     leaves out.
     """
     return _read(path, _OUTLINES, RecordOutline)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlined:
+    """A run and the outlines of its records, or why it cannot be read."""
+
+    path: Path
+    run: Run | None
+    records: tuple[RecordOutline, ...] = ()
+    fault: str = ""
+
+
+def outlines(path: Source) -> Iterator[fleets.Index | Outlined]:
+    """What `read_outline` has of each run of a file, which is opened and indexed once.
+
+    Of a file with the runs of several devices its index comes first; `fleet.jsonl#3` is that one's
+    alone. Raises GemmbenchError for a file that cannot be opened, and ForeignFileError.
+    """
+    path, asked = fleets.split(Path(path))
+    with _opened(path) as (stream, index):
+        if index is None:
+            yield _outlined(path, _lines(stream))
+            return
+        yield index
+        units = sorted(index.spans)
+        if asked is not None:
+            begun = asked not in {*index.absent, *index.lost} - index.spans.keys()
+            units = [_checked(path, index, asked)] if begun else []
+        for unit in units:
+            lost = index.lost[unit].reason if unit in index.lost else ""
+            inner = fleets.inner(stream, index, unit)
+            yield _outlined(fleets.member(path, unit), inner, lost)
+
+
+def _outlined(path: Path, lines: Iterator[Text], lost: str = "") -> Outlined:
+    try:
+        run, records = _gather(path, lines, _OUTLINES, RecordOutline, lost)
+    except ForeignFileError:
+        raise
+    except GemmbenchError as error:
+        return Outlined(path=path, run=None, fault=str(error))
+    return Outlined(path=path, run=run, records=records)
 
 
 def read_lines(lines: Iterable[bytes], name: str) -> Run:
@@ -206,9 +252,10 @@ def paths_and_sources(source: Source | Iterable[Source]) -> list[tuple[Path, Sou
     found: dict[Path, bool] = {}
     first_of: dict[Path, Source] = {}
     for one in sources:
-        for path, named in _expand(one):
-            found[path] = named or found.get(path, False)
-            first_of.setdefault(path, one)
+        for file, named in files_of(one):
+            for path in _members(file):
+                found[path] = named or found.get(path, False)
+                first_of.setdefault(path, one)
     if not found:
         raise GemmbenchError("no run file was named: give a file, a folder or a pattern")
     faults: dict[Path, str] = {}
@@ -246,8 +293,11 @@ def is_line(data: bytes) -> bool:
         return False
 
 
-def _expand(source: Source) -> list[tuple[Path, bool]]:
-    """Files, and whether each was named."""
+def files_of(source: Source) -> list[tuple[Path, bool]]:
+    """The files of a source, and whether each was named, or is of a folder or a pattern.
+
+    Raises GemmbenchError where nothing matches.
+    """
     path, text = Path(source), os.fspath(source)
     if not text:  # as a Path it is the current folder
         raise GemmbenchError("'' names no run: give a file, a folder or a pattern")
@@ -258,15 +308,15 @@ def _expand(source: Source) -> list[tuple[Path, bool]]:
             found = sorted(path.glob("*.jsonl")) + sorted(path.glob("*/*.jsonl"))
             if not found:
                 raise GemmbenchError(f"{path} holds no run: expected *.jsonl files in it")
-            return [(each, False) for one in found for each in _members(one)]
+            return [(one, False) for one in found]
         if path.exists() or not glob.has_magic(text):
-            return [(one, True) for one in _members(path)]
+            return [(path, True)]
     except OSError as error:
         raise GemmbenchError(f"cannot read {text[:200]!r}: {error.strerror}") from None
     matches = sorted(Path(one) for one in glob.glob(text, recursive=True))  # noqa: PTH207
     if not matches:
         raise GemmbenchError(f"no file matches {text!r}: check the pattern, or quote it")
-    return [(inner, False) for one in matches for inner, _ in _expand(one)]
+    return [(inner, False) for one in matches for inner, _ in files_of(one)]
 
 
 @contextlib.contextmanager
@@ -357,11 +407,12 @@ def _header(path: Path, lines: Iterator[Text]) -> Header:
     except _BAD as error:
         if isinstance(error, RecursionError):
             foreign = f"{path} is not a run: its first line is nested too deeply; {expected}"
-        if first.data.startswith(_BEGINNING) and not first.whole:
-            foreign = f"{path} is cut in its header, nothing of it can be loaded: {expected}"
-        raise GemmbenchError(foreign) from None
+        if not first.whole and first.data[: len(_BEGINNING)] == _BEGINNING[: len(first.data)]:
+            told = f"{path} is cut in its header, nothing of it can be loaded: {expected}"
+            raise GemmbenchError(told) from None
+        raise ForeignFileError(foreign) from None
     if probe.type != "run" or not probe.format:
-        raise GemmbenchError(foreign)
+        raise ForeignFileError(foreign)
     if probe.format[0] > FORMAT[0]:
         version = ".".join(map(str, probe.format))
         raise GemmbenchError(

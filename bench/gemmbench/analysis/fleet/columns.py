@@ -1,5 +1,6 @@
 """What is kept of the runs of a fleet: a few numbers a record, and what became of each device."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +11,20 @@ from gemmbench.records.schema import Place
 from gemmbench.timing.statistics import Floats
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """One run of a device, or one that was to be. `missing` is the planned cases without a record,
+    `lost` why it did not come to its end."""
+
+    file: str
+    started: str = ""
+    plan: tuple[str, ...] = ()
+    missing: frozenset[str] = frozenset()
+    lost: str = ""
+    is_read: bool = True
+    came_to_end: bool = False
+
+
 @dataclass
 class Gathered:
     """One device, as its files tell."""
@@ -17,10 +32,27 @@ class Gathered:
     place: Place
     name: str
     model: Model | None = None
-    files: list[str] = field(default_factory=list)
     facts: tuple[tuple[str, str], ...] = ()
-    unrecorded: int = 0
-    lost: str = ""
+    runs: list[Ran] = field(default_factory=list)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return tuple(one.file for one in self.runs if one.is_read)
+
+    @property
+    def lost(self) -> tuple[Ran, ...]:
+        """The runs that were lost, and that no later one makes good."""
+        whole = max((one.started for one in self.runs if one.came_to_end), default="")
+        return tuple(one for one in self.runs if one.lost and not one.started < whole)
+
+    @property
+    def unrecorded(self) -> dict[str, str]:
+        """Planned cases that no run of the device has, and the file that should."""
+        owed = {case: one.file for one in self.runs for case in one.missing}
+        if not owed:
+            return owed
+        has = {case for one in self.runs for case in one.plan if case not in one.missing}
+        return {case: file for case, file in owed.items() if case not in has}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +84,7 @@ class Columns:
     """
 
     sources: tuple[str, ...]
-    devices: list[Gathered]
+    devices: Sequence[Gathered]
     cases: list[Case]
     peaks: list[float]
     device: Ints

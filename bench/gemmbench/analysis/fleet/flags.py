@@ -81,13 +81,19 @@ def _why(one: Slow, device: Device, differs: str) -> str:
     return told + differs
 
 
-def _usual(devices: Sequence[Device]) -> Mapping[tuple[object, str], str]:
-    """What most devices of a model have: software and power limit."""
+def _usual(devices: Sequence[Device]) -> Mapping[tuple[object, str], Counter[str]]:
+    """How many devices of a model have which software and power limit."""
     values: dict[tuple[object, str], Counter[str]] = defaultdict(Counter)
     for one in devices:
         for name, value in one.facts:
             values[one.model, name][value] += 1
-    return {key: found.most_common(1)[0][0] for key, found in values.items()}
+    return values
+
+
+def _most_others(found: Counter[str], value: str) -> str:
+    """What over half of the other devices have, if it is another value; else empty."""
+    others = found.total() - 1
+    return next((one for one, n in found.items() if one != value and 2 * n > others), "")
 
 
 def _clocks(devices: Sequence[Device]) -> Mapping[object, float]:
@@ -100,15 +106,15 @@ def _clocks(devices: Sequence[Device]) -> Mapping[object, float]:
 
 
 def _differs(
-    device: Device, usual: Mapping[tuple[object, str], str], clocks: Mapping[object, float]
+    device: Device, usual: Mapping[tuple[object, str], Counter[str]], clocks: Mapping[object, float]
 ) -> str:
     """ "; power limit 500 W, most others' 700 W": what may explain it."""
     told = [
-        f"{name} {value}, most others' {usual[device.model, name]}"
+        f"{name} {value}, most others' {other}"
         for name, value in device.facts
-        if usual[device.model, name] != value
+        if (other := _most_others(usual[device.model, name], value))
     ]
     clock = clocks.get(device.model, math.nan)
-    if abs(device.clock_mhz / clock - 1) > OTHER_CLOCK:
+    if clock > 0 and abs(device.clock_mhz / clock - 1) > OTHER_CLOCK:
         told.insert(0, f"clock {device.clock_mhz:.0f} MHz, the others' {clock:.0f} MHz")
     return "".join(f"; {one}" for one in told[:_SOME])

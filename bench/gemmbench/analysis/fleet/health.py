@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from gemmbench.analysis.fleet.columns import Columns, Fault, Gathered, Throttled
-from gemmbench.analysis.fleet.model import Flag, Kind
+from gemmbench.analysis.fleet.model import Case, Flag, Kind
 from gemmbench.analysis.fleet.rule import ALPHA, LEAST, against_others, grouped_medians, holm
 from gemmbench.quantities import counted
 
@@ -91,36 +91,62 @@ def _limited(
 
 
 def faults(columns: Columns) -> tuple[list[Flag], list[str]]:
-    """Flags of what is wrong or missing on a device while others have it ok; then what no device
-    has ok, which can't be judged.
+    """Flags of what is wrong or missing on a device while others have it ok; then what can't be
+    judged: what no device has ok, and results that most have otherwise.
 
-    A result that is wrong is a fault at once: the check is exact, and no matter of chance.
+    A result that is wrong is a fault at once, and no matter of chance; of most devices it is not
+    the device's.
     """
-    fine = _fine(columns) if columns.faults else set()
-    ok = Counter(case for _, case in {(device, case) for device, case, _ in fine})
+    alike = _alike(columns.cases)
+    fine = {(device, alike[case], repeat) for device, case, repeat in _fine(columns)}
+    bad = {(one.device, alike[one.case]) for one in columns.faults if one.status == "wrong"}
+    right = {(device, case) for device, case, _ in fine}
+    sound = right - bad
+    ok, wrong = (Counter(case for _, case in some) for some in (sound, bad))
     repeated = Counter((case, repeat) for _, case, repeat in fine)
-    own = {(device, case) for device, case, _ in fine}
     nobody: dict[int, Counter[str]] = defaultdict(Counter)
+    disputed: dict[int, int] = {}
     of_device: dict[tuple[int, Kind], list[tuple[Fault, int]]] = defaultdict(list)
     for one in columns.faults:
-        others = ok[one.case] - ((one.device, one.case) in own)
+        case = alike[one.case]
+        others = ok[case] - ((one.device, case) in sound)
         if one.status == "interrupted":
             # Whoever stops a run stops it on all devices: only what others have too is missing.
-            others = repeated[one.case, one.repeat]
-        if others > 0:
+            others = repeated[case, one.repeat]
+            if (one.device, case, one.repeat) in fine:
+                continue
+        if others > 0 and one.status == "wrong" and wrong[case] >= others:
+            disputed[case] = one.case
+        elif others > 0:
             kind: Kind = "wrong" if one.status == "wrong" else "missing"
             of_device[one.device, kind].append((one, others))
-        else:
+        elif one.status != "unsupported":
             nobody[one.case][one.status] += 1
     flags = [_fault(number, kind, some, columns) for (number, kind), some in of_device.items()]
     for number, device in enumerate(columns.devices):
         if flag := _missing(number, device):
             flags.append(flag)
-    return flags, [_of_all(columns.cases[case].text, found) for case, found in nobody.items()]
+    told = [_of_all(columns.cases[case].text, found) for case, found in nobody.items()]
+    for case, named in disputed.items():
+        told.append(
+            f"{columns.cases[named].text}: wrong on {counted(wrong[case], 'device')}, ok on "
+            f"{ok[case]}: not fewer are wrong than ok, so no device is blamed"
+        )
+    return flags, told
+
+
+def _alike(cases: Sequence[Case]) -> list[int]:
+    """A number of each case, the same for those that differ in what is known only once it has run:
+    a case that failed has no launch, cache and modes."""
+    numbers: dict[Case, int] = {}
+    bare = [case._replace(launch="", cache="", modes="") for case in cases]
+    return [numbers.setdefault(case, len(numbers)) for case in bare]
 
 
 def _fine(columns: Columns) -> set[tuple[int, int, int]]:
     """(device, case, repeat) of what is ok, also beside neighbours."""
+    if not columns.faults:
+        return set()
     triples = (columns.device.tolist(), columns.case.tolist(), columns.repeat.tolist())
     return {*zip(*triples, strict=True), *columns.contended}
 
@@ -149,16 +175,26 @@ def _fault(number: int, kind: Kind, found: Sequence[tuple[Fault, int]], columns:
 
 
 def _missing(number: int, device: Gathered) -> Flag | None:
-    """A device without a run, or whose run did not come to its end."""
-    unrecorded = counted(device.unrecorded, "planned case has", "planned cases have")
-    if device.lost:
-        why = f"lost: {device.lost}" if device.files else f"no run: {device.lost}"
-        why += f"; {unrecorded} no record" if device.unrecorded else ""
-    elif device.unrecorded:
-        why = f"{unrecorded} no record: its run goes on, or was cut short"
-    else:
+    """A device without a run, or whose run did not come to its end, and no later one did."""
+    lost, unrecorded = device.lost, device.unrecorded
+    if not lost and not unrecorded:
         return None
-    return Flag(kind="missing", device=number, confirmed=True, scope="run", why=why)
+    files = dict.fromkeys([*(one.file for one in lost), *unrecorded.values()])
+    told = (
+        [f"lost: {lost[-1].lost}" if device.files else f"no run: {lost[-1].lost}"] if lost else []
+    )
+    if unrecorded:
+        why = "" if lost else ": its run goes on, or was cut short"
+        told.append(
+            f"{counted(len(unrecorded), 'planned case has', 'planned cases have')} no record{why}"
+        )
+    return Flag(
+        kind="missing",
+        device=number,
+        confirmed=True,
+        scope="run",
+        why=f"{'; '.join(told)} ({_named(files)})",
+    )
 
 
 def _statuses(found: Counter[str]) -> str:

@@ -167,7 +167,8 @@ class Part:
 class Then:
     """The median over devices of one case, now over an earlier fleet's, with its 95% interval.
 
-    `slower` is if the whole interval lies over δ below.
+    `slower` is if the whole interval lies over δ below, or the ratio itself over 2δ where fewer
+    than 6 devices have no interval; between the two those are `is_undecided`.
     """
 
     case: Case
@@ -177,6 +178,7 @@ class Then:
     n_now: int
     n_then: int
     slower: bool
+    is_undecided: bool
 
 
 @dataclass(frozen=True, kw_only=True)

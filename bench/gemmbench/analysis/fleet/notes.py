@@ -1,6 +1,6 @@
 """What a report on a fleet could not judge, and what else its reader must know."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from gemmbench.analysis.fleet.columns import Columns
 from gemmbench.analysis.fleet.rule import LEAST
@@ -16,20 +16,36 @@ def not_judged(columns: Columns, found: Judged) -> Iterable[str]:
     ):
         yield _nothing(columns)
     elif found.few:
-        some = ", ".join(columns.cases[one].text for one in found.few[:_SOME])
-        more = f" and {len(found.few) - _SOME} more" if len(found.few) > _SOME else ""
         yield (
             f"{counted(len(found.few), 'case')} of fewer than {LEAST} devices of a model that are "
-            f"measured alike: {some}{more}"
+            f"measured alike: {_named(columns.cases[one].text for one in found.few)}"
         )
-    spoilt = {number for number, *_ in columns.contended} - set(columns.device.tolist())
-    if spoilt:
-        names = ", ".join(columns.devices[one].name for one in sorted(spoilt)[:_SOME])
-        more = f" and {len(spoilt) - _SOME} more" if len(spoilt) > _SOME else ""
+    cases = {case for _, case, _ in columns.contended} - set(columns.case.tolist())
+    if cases and len(columns.time_us):
+        names = _named(columns.cases[one].text for one in sorted(cases))
+        yield f"{names}: contended on every device that has it: others used the cores"
+    if spoilt := _spoilt(columns):
         yield (
-            f"{names}{more}: every record is contended: others used the cores, and their times say "
-            "nothing of the device"
+            f"{_named(columns.devices[one].name for one in sorted(spoilt))}: every record is "
+            "contended: others used the cores, and their times say nothing of the device"
         )
+
+
+def no_record(columns: Columns, flagged: Collection[int]) -> Iterable[str]:
+    """Devices that are not flagged, and of which nothing is known."""
+    known = {*columns.device.tolist(), *flagged, *_spoilt(columns)}
+    if len(columns.time_us) and (bare := set(range(len(columns.devices))) - known):
+        yield f"{_named(columns.devices[one].name for one in sorted(bare))}: no record is ok"
+
+
+def _spoilt(columns: Columns) -> set[int]:
+    return {number for number, *_ in columns.contended} - set(columns.device.tolist())
+
+
+def _named(names: Iterable[str]) -> str:
+    every = list(names)
+    more = f" and {len(every) - _SOME} more" if len(every) > _SOME else ""
+    return ", ".join(every[:_SOME]) + more
 
 
 def _nothing(columns: Columns) -> str:
@@ -50,8 +66,7 @@ def notes(columns: Columns, rack_of: Mapping[str, str]) -> Iterable[str]:
             "cores"
         )
     if rack_of and (missing := {one.place.node for one in columns.devices} - rack_of.keys() - {""}):
-        names = ", ".join(sorted(missing)[:_SOME])
-        yield f"--racks names no rack of {counted(len(missing), 'node')}: {names}"
+        yield f"--racks names no rack of {counted(len(missing), 'node')}: {_named(sorted(missing))}"
     if any(case.model.together for case in columns.cases) and not all(
         case.model.together for case in columns.cases
     ):

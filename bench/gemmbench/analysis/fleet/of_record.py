@@ -61,11 +61,17 @@ def facts_of(header: Header) -> tuple[tuple[str, str], ...]:
 
 
 def name_of(place: Place, path: Path) -> str:
-    where = f"cpu:{place.cores}" if place.cores and not place.pci_address else ""
-    if place.index is not None and not where:
-        where = str(place.index)
-    where = where or place.pci_address
-    return f"{place.node}/{where}" if place.node and where else path.name
+    """`node7/5`; without a node's name `GPU 5 (fleet.jsonl#5)`."""
+    if place.cores and not place.pci_address and place.index is None:
+        what, where = "CPU", place.cores
+    else:
+        what = "GPU"
+        where = place.pci_address if place.index is None else str(place.index)
+    if not where:
+        return path.name
+    if not place.node:
+        return f"{what} {where} ({path.name})"
+    return f"{place.node}/cpu:{where}" if what == "CPU" else f"{place.node}/{where}"
 
 
 def limits_of(record: RecordOutline) -> dict[str, float]:

@@ -19,11 +19,14 @@ WHAT: tuple[Literal["node", "rack"], ...] = ("node", "rack")
 _EXPECTED = "a CSV file with the columns node,rack: first these names, then a line a node"
 
 
-def parts(devices: Sequence[Device], flagged: Sequence[int]) -> tuple[Part, ...]:
+def parts(
+    devices: Sequence[Device], speeds: Sequence[float], flagged: Sequence[int]
+) -> tuple[Part, ...]:
     """Nodes, then racks, the slowest first; of those without a name nothing is told.
 
-    One is slow as a whole if the median of its devices' relative speeds is by the rule of single
-    devices, over all nodes and racks of the report, and two of its devices or more are over δ slow.
+    `speeds` are those of the devices over one reference for all. A node or rack is slow as a whole
+    if the median of them is by the rule of single devices, over all nodes and racks of the report,
+    and two of its devices or more are over δ slow.
     """
     found: list[tuple[Literal["node", "rack"], str, list[int], float]] = []
     tested: list[tuple[list[int], list[float], list[float]]] = []
@@ -34,7 +37,7 @@ def parts(devices: Sequence[Device], flagged: Sequence[int]) -> tuple[Part, ...]
                 members[name].append(number)
         start = len(found)
         for name, some in members.items():
-            known = [v for one in some if not math.isnan(v := devices[one].relative)]
+            known = [v for one in some if not math.isnan(v := speeds[one])]
             found.append((what, name, some, float(np.median(known)) if known else math.nan))
         places = [at for at in range(start, len(found)) if not math.isnan(found[at][3])]
         if len(places) >= LEAST:
@@ -83,13 +86,19 @@ def racks_of(path: Path) -> Mapping[str, str]:
     """
     data = small_file(path, expected=_EXPECTED)
     text = data.decode("utf-8-sig", "replace")
+    reader = csv.reader(text.splitlines(), skipinitialspace=True)
+    found: dict[str, str] = {}
     try:
-        rows = list(csv.DictReader(text.splitlines(), skipinitialspace=True))
+        named = [name.strip().lower() for name in next(filter(None, reader), [])]
+        rows = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
     except csv.Error as error:
         raise GemmbenchError(f"{path} is no CSV file: {error}") from None
-    found: dict[str, str] = {}
-    for number, row in enumerate(rows, 2):
-        node, rack = ((row.get(name) or "").strip() for name in ("node", "rack"))
+    if not {"node", "rack"} <= set(named):
+        first = ",".join(named)[:80]
+        raise GemmbenchError(f"{path} begins with {first!r}: expected {_EXPECTED}")
+    at = named.index("node"), named.index("rack")
+    for number, row in rows:
+        node, rack = (row[one].strip() if one < len(row) else "" for one in at)
         if not node or not rack:
             raise GemmbenchError(
                 f"{path}, line {number}: no node or no rack in it: expected {_EXPECTED}"

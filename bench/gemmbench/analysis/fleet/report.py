@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
+from gemmbench.analysis.fleet import then as earlier
 from gemmbench.analysis.fleet.columns import Columns
 from gemmbench.analysis.fleet.flags import slow_flags
 from gemmbench.analysis.fleet.gather import gather
 from gemmbench.analysis.fleet.health import faults, hot, throttled
 from gemmbench.analysis.fleet.model import KINDS, Case, Device, Flag, FleetReport, Spread, Then
-from gemmbench.analysis.fleet.notes import not_judged, notes
+from gemmbench.analysis.fleet.notes import no_record, not_judged, notes
 from gemmbench.analysis.fleet.parts import parts, racks_of
 from gemmbench.analysis.fleet.rule import LEAST, finds, grouped_medians
 from gemmbench.analysis.fleet.slow import Judged, Times, judge
-from gemmbench.analysis.fleet.then import against as compare_medians
 from gemmbench.records.reader import Source
 from gemmbench.timing.statistics import Floats
 from gemmkernels.errors import GemmbenchError
@@ -48,9 +48,11 @@ def fleet_report(
     flags.sort(key=lambda one: (not one.confirmed, KINDS.index(one.kind), _depth(one), one.device))
     confirmed = sorted({one.device for one in flags if one.confirmed})
     slower: tuple[Then, ...] = ()
+    unlike: list[str] = []
     if against is not None:
-        then = gather([against])
-        slower = compare_medians(_medians(columns), _medians(then))
+        medians, then = _medians(columns), _medians(gather([against]))
+        slower = earlier.against(medians, then)
+        unlike = [*earlier.only_one_has(medians, then)]
     return FleetReport(
         sources=columns.sources,
         options=tuple(
@@ -61,13 +63,25 @@ def fleet_report(
         devices=devices,
         cases=_spreads(columns, found),
         flags=tuple(flags),
-        parts=parts(devices, confirmed),
+        parts=parts(devices, _speeds(found, len(devices)), confirmed),
         against=slower,
-        not_judged=(*not_judged(columns, found), *nobody),
-        notes=(*notes(columns, rack_of), *columns.warnings),
+        not_judged=(
+            *not_judged(columns, found),
+            *nobody,
+            *no_record(columns, {one.device for one in flags}),
+            *earlier.undecided(slower),
+        ),
+        notes=(*notes(columns, rack_of), *unlike, *columns.warnings),
         tests=found.tests,
         synthetic=columns.synthetic,
     )
+
+
+def _speeds(found: Judged, devices: int) -> list[float]:
+    """The median of each over its cases, over the median of all devices in each."""
+    known = ~np.isnan(found.common)
+    of_device = grouped_medians(found.common[known], found.pair_device[known], devices)
+    return [float(one) for one in of_device]
 
 
 def _depth(flag: Flag) -> float:
@@ -105,7 +119,7 @@ def _devices(columns: Columns, found: Judged, rack_of: Mapping[str, str]) -> tup
                 index=place.index,
                 pci_address=place.pci_address,
                 model=one.model,
-                files=tuple(one.files),
+                files=one.files,
                 facts=one.facts,
                 records=records[number],
                 contended=spoilt[number],

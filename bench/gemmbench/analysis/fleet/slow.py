@@ -1,13 +1,12 @@
 """Which devices are slow: in all their cases, in one precision, or in one case."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
 
+from gemmbench.analysis.fleet.pairs import Pairs
 from gemmbench.analysis.fleet.rule import (
     ALPHA,
     DELTA,
@@ -76,10 +75,10 @@ class Slow:
 @dataclass(frozen=True, kw_only=True)
 class Judged:
     """What the rule found. `relative`, an item a (device, case) in `pair_device` and `pair_case`,
-    is the speed over the median of the others' in that case; NaN where fewer than three have it.
+    is the speed over the median of the others' in that case, and `common` that over the median of
+    all, one reference for every device; NaN where fewer than three have it.
 
-    `overall` is, an item a (cohort, device), the median of those over its cases. `tests` is how
-    many were made in all: the errors of the rule are those of the whole report.
+    `tests` is how many were made in all: the errors of the rule are those of the whole report.
     """
 
     slow: tuple[Slow, ...]
@@ -87,6 +86,7 @@ class Judged:
     pair_case: Ints
     pair_time_us: Floats
     relative: Floats
+    common: Floats
     spread: Floats
     tests: int
     few: tuple[int, ...]
@@ -119,7 +119,7 @@ def judge(times: Times, *, cohorts: Sequence[int], precisions: Sequence[str]) ->
     # By case, then by device: the pairs of a case lie together.
     key = times.case * (1 + int(times.device.max(initial=0))) + times.device
     places, first, owner = np.unique(key, return_index=True, return_inverse=True)
-    pairs = _Pairs.of(
+    pairs = Pairs.of(
         times.device[first],
         times.case[first],
         grouped_medians(times.time_us, owner, len(places)),
@@ -138,38 +138,11 @@ def judge(times: Times, *, cohorts: Sequence[int], precisions: Sequence[str]) ->
         pair_case=pairs.case,
         pair_time_us=pairs.time_us,
         relative=pairs.relative,
+        common=pairs.common,
         spread=pairs.spread,
         tests=sum(len(one.devices) for one in tested),
         few=tuple(int(one) for one in np.flatnonzero((sized > 0) & (sized < LEAST))),
     )
-
-
-@dataclass
-class _Pairs:
-    """What each device did in each case, case by case: those of case i begin at `bounds[i]`."""
-
-    device: Ints
-    case: Ints
-    time_us: Floats
-    bounds: Ints
-    relative: Floats
-    spread: Floats
-    p: Floats
-    measured: Ints
-    beyond: Ints
-
-    @classmethod
-    def of(cls, device: Ints, case: Ints, time_us: Floats, count: int) -> "_Pairs":
-        bounds = np.searchsorted(case, np.arange(count + 1))
-        relative, spread, p = (np.full(len(case), math.nan) for _ in range(3))
-        for start, stop in pairwise(bounds.tolist()):
-            if stop - start >= LEAST:
-                found = against_others(1 / time_us[start:stop])
-                relative[start:stop] = 1 / time_us[start:stop] / found.centre
-                spread[start:stop] = found.spread / found.centre
-                p[start:stop] = found.p_low
-        none = np.zeros(len(case), dtype=np.int64)
-        return cls(device, case, time_us, bounds, relative, spread, p, none, none)
 
 
 def _scopes(
@@ -191,7 +164,7 @@ def _scopes(
                 yield Scope(cohort=cohort, precision=name, cases=(one,))
 
 
-def _tested(scope: Scope, pairs: _Pairs) -> _Tested:
+def _tested(scope: Scope, pairs: Pairs) -> _Tested:
     spans = [slice(pairs.bounds[one], pairs.bounds[one + 1]) for one in scope.cases]
     if not scope.is_wide:
         (span,) = spans
@@ -204,7 +177,8 @@ def _tested(scope: Scope, pairs: _Pairs) -> _Tested:
         return np.concatenate([column[span] for span in spans])
 
     devices, owner = np.unique(joined(pairs.device), return_inverse=True)
-    logs = np.log(joined(pairs.relative))
+    # Over what is common to all: the others' median counts once, in what follows.
+    logs = np.log(joined(pairs.common))
     speeds = np.exp(grouped_medians(logs, owner, len(devices)))
     found = against_others(speeds)
     return _Tested(

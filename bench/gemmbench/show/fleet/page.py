@@ -8,7 +8,8 @@ from markupsafe import Markup
 
 from gemmbench._version import __version__
 from gemmbench.analysis.fleet.model import FleetReport
-from gemmbench.show.fleet.figures import heatmap, spreads
+from gemmbench.show.fleet.figures import spreads
+from gemmbench.show.fleet.heatmap import heatmap
 from gemmbench.show.fleet.tables import tables
 from gemmbench.show.fleet.words import method, verdict
 from gemmbench.show.report.page import environment_of, file_text, policy
@@ -68,12 +69,12 @@ def _pictures(found: FleetReport) -> Iterable[Picture]:
         yield Picture(
             kind="the devices",
             caption="Each device's speed over the median of the others', the median over its "
-            "cases. Marks are flags; white was not measured.",
+            "cases. Marks are flags; white was not measured, hatched was not judged.",
             svg=themed(heatmap(found), ident="map", label="A map of the devices"),
         )
     if found.cases:
         yield Picture(
             kind="the cases",
-            caption="Each case over the devices: 5 to 95% and 25 to 75% of them.",
+            caption="Each case over the devices: of many the middle 90% and 50%, of few each one.",
             svg=themed(spreads(found), ident="cases", label="The spread of each case"),
         )

@@ -65,10 +65,11 @@ def _flags(found: FleetReport, flags: Sequence[Flag], title: str, most: int) -> 
         return None
     table = Table(
         title=title,
-        columns=("device", "rack", "model", "flag", "where", "why"),
+        columns=("device", "PCI", "rack", "model", "flag", "where", "why"),
         rows=tuple(
             (
                 printable(found.devices[one.device].name, 80),
+                printable(found.devices[one.device].pci_address, 20),
                 printable(found.devices[one.device].rack, 40),
                 _model(found, one.device),
                 one.kind,
@@ -79,7 +80,7 @@ def _flags(found: FleetReport, flags: Sequence[Flag], title: str, most: int) -> 
         ),
         notes=_more(len(flags), most),
     )
-    return without_empty(table, optional=("rack", "model"))
+    return without_empty(table, optional=("PCI", "rack", "model"))
 
 
 def _model(found: FleetReport, device: int) -> str:
@@ -175,7 +176,7 @@ def _then(found: FleetReport, most: int) -> Table | None:
             f"{change_text(one.ratio_low)} … {change_text(one.ratio_high)}"
             if one.ratio_low == one.ratio_low
             else "",
-            "slower" if one.slower else "",
+            "slower" if one.slower else "not judged" if one.is_undecided else "",
         )
         for one in found.against[:most]
     )
@@ -186,7 +187,8 @@ def _then(found: FleetReport, most: int) -> Table | None:
         right=frozenset(("n now", "n then", "change")),
         notes=(
             *_more(len(found.against), most),
-            "interval: at least 95%, of the two medians; none for fewer than 6 devices",
+            "interval: at least 95%, of the two medians; none for fewer than 6 devices, of which "
+            "only what is over 10% below is told",
         ),
     )
 

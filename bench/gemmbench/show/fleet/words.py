@@ -10,6 +10,8 @@ from gemmbench.quantities import counted
 from gemmbench.show.text import digits
 
 _SOME = 3
+AGAIN = "run all devices of the node again, with --repeat 3"
+"""Not the one alone: a device that is measured by itself is not held against those at once."""
 
 
 def verdict(found: FleetReport) -> str:
@@ -25,7 +27,7 @@ def verdict(found: FleetReport) -> str:
     else:
         first = f"None of {total} is flagged."
     suspected = {one.device for one in found.suspected} - flagged
-    more = [f"Suspected: {_kinds(found.suspected)}; measure again."] if suspected else []
+    more = [f"Suspected: {_kinds(found.suspected)}; {AGAIN}."] if suspected else []
     return " ".join([first, *_parts(found.parts), *_then(found), *more])
 
 
@@ -33,7 +35,7 @@ def why_not_judged(found: FleetReport) -> str:
     """The first reason, and how many more there are."""
     reasons = [*found.not_judged]
     if found.suspected:
-        reasons.insert(0, f"suspected, and not confirmed: {_kinds(found.suspected)}")
+        reasons.insert(0, f"suspected, and not confirmed: {_kinds(found.suspected)}; {AGAIN}")
     more = f"; and {len(reasons) - 1} more" if len(reasons) > 1 else ""
     return f"not judged: {reasons[0]}{more}"
 
