@@ -43,6 +43,9 @@ PARTS = {
 ENDS = (*PARTS, "driver", "node", "node for good", "SIGINT")
 OF = re.compile(rb'\{"type":"of","unit":(\d+),"line":(.*)\}')
 LATE_S = 240.0
+STOPS_S = 30.0
+"""How long a run may take to end after Ctrl-C, each worker with a word of its own."""
+
 BEGINS_S = 15.0
 MEASURES_S = 4.0
 """About how long a run takes until its first record, and from there to its end."""
@@ -130,9 +133,31 @@ class FleetRun:
         expect(len(found) <= 1, f"one run, and {len(found)} files")
         return found[0] if found else None
 
-    def wait(self) -> int:
+    def stop(self) -> int:
+        """Ctrl-C: the exit code of a run that has told of every case which it leaves."""
+        self.process.send_signal(signal.SIGINT)
+        code = self.wait(STOPS_S)
+        path = self.path()
+        if code != 130 or path is None or path.stat().st_size == len(self.data):
+            return code  # it was about to end, or nothing was begun
+        index = fleet_of(path)
+        assert index is not None
+        expect(index.footer is not None and index.footer.interrupted, "no word on the end")
+        for unit, spans in index.spans.items():
+            if spans[-1][1] < len(self.data):
+                continue  # not since it was taken up
+            run = read(member(path, unit))
+            expect(run.footer is not None, f"no word on the end of unit {unit}")
+            left = {*run.header.plan} - {record.case for record in run.records}
+            expect(not left, f"not a word on {sorted(left)} of unit {unit}")
+        return code
+
+    def wait(self, limit_s: float = LATE_S) -> int:
         """The exit code, once nothing of the run is left on any node."""
-        code = self.process.wait(LATE_S)
+        try:
+            code = self.process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            raise LostError(f"goes on after {limit_s:g} s") from None
         deadline_s = time.monotonic() + 60
         while left := [one for name in PARTS for one in parts(self._cluster, name)]:
             expect(time.monotonic() < deadline_s, f"left behind: {[*map(command_of, left)]}")
@@ -180,9 +205,6 @@ def hit(run: FleetRun, cluster: RayCluster, end: str, draw: random.Random) -> st
     if end == "driver":
         run.process.kill()
         return end
-    if end == "SIGINT":
-        run.process.send_signal(signal.SIGINT)
-        return end
     if end.startswith("node"):
         name = draw.choice(NODES)
         cluster.kill(name)
@@ -229,10 +251,13 @@ def loop(folder: Path, *, kills: int, seed: int, say: Callable[[str], None] = pr
             after_s = time.monotonic() - began_s
             if run.goes_on():
                 done += 1
-                what = hit(run, cluster, end, draw)
-                code = (
-                    run.wait() if end in ("driver", "bridge", "SIGINT", "node for good") else None
-                )
+                code: int | None = None
+                if end == "SIGINT":
+                    what, code = end, run.stop()
+                else:
+                    what = hit(run, cluster, end, draw)
+                    if end in ("driver", "bridge", "node for good"):
+                        code = run.wait()
                 say(
                     f"kill {done}/{kills} of seed {seed}: {what} after {after_s:.1f} s of run "
                     f"{runs}: exit {code}, {run.check()} records"

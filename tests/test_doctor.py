@@ -196,7 +196,7 @@ def test_an_examination_of_a_run_never_raises_and_always_ends(
     monkeypatch: pytest.MonkeyPatch, told: object, faults: list[str]
 ) -> None:
     child = Told(told)
-    monkeypatch.setattr(examination, "_probe", lambda: child)
+    monkeypatch.setattr(examination, "_probe", lambda **_: child)
     found = Examination()
     found.start()
     seen = found.faults(1.0, device=device("cpu"), target=None)
@@ -207,7 +207,7 @@ def test_an_examination_of_a_run_never_raises_and_always_ends(
 
 
 def test_an_examination_that_cannot_start_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse() -> Child:
+    def refuse(**_: object) -> Child:
         raise OSError("no more processes")
 
     monkeypatch.setattr(examination, "_probe", refuse)

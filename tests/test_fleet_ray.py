@@ -3,7 +3,7 @@
 import os
 import queue
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ from click.testing import CliRunner
 
 from gemmbench._version import __version__
 from gemmbench.cli import app
-from gemmbench.records.schema import Place
-from gemmbench.runner.fleet import ray_agent, ray_ground
+from gemmbench.records.journal import encode
+from gemmbench.records.schema import Fleet, Place
+from gemmbench.runner.fleet import ray_agent, ray_bridge, ray_devices, ray_ground, ray_taking
 from gemmbench.runner.fleet.messages import Charge, Ended, FromAgent, Warned
 from gemmbench.runner.fleet.ray_agent import MOST_BYTES, RayAgent
-from gemmbench.runner.fleet.ray_bridge import Bridge
+from gemmbench.runner.fleet.ray_bridge import FROZEN_S, Bridge
 from gemmbench.runner.fleet.ray_cluster import (
     Node,
     Software,
@@ -30,7 +31,16 @@ from gemmbench.runner.fleet.ray_cluster import (
 )
 from gemmbench.runner.fleet.ray_devices import RayDevice, devices_of
 from gemmbench.runner.fleet.ray_ground import RayGround
-from gemmbench.runner.fleet.ray_messages import LAST, Fell, FromBridge, Said
+from gemmbench.runner.fleet.ray_messages import (
+    LAST,
+    Connect,
+    Fell,
+    FromBridge,
+    Note,
+    Said,
+    Start,
+)
+from gemmbench.runner.fleet.ray_taking import Events
 from gemmbench.runner.process import WorkerDiedError
 from gemmbench.runner.request import Request
 from gemmkernels.errors import GemmbenchError
@@ -210,10 +220,10 @@ class Talker:
     def __init__(self) -> None:
         type(self).said = 0
 
-    def send(self, message: Charge) -> None:
-        assert message.request.shapes == ("1x1x1",)
+    def charge(self, charge: Charge) -> None:
+        assert charge.request.shapes == ("1x1x1",)
 
-    def receive(self, timeout_s: float) -> FromAgent:
+    def hear(self) -> FromAgent:
         if self.said == 100:
             if not self.alive:
                 raise WorkerDiedError("killed by SIGKILL")
@@ -263,6 +273,40 @@ def test_an_answer_that_was_lost_on_its_way_is_given_again(actor: RayAgent) -> N
         heard += len(actor.hear(number))
         number += 1
     assert heard == 101
+
+
+def test_an_answer_that_is_asked_for_again_while_it_is_waited_for_is_not_lost() -> None:
+    actor = RayAgent()
+    with ThreadPoolExecutor(2) as callers:
+        lost, asked = callers.submit(actor.hear, 0), callers.submit(actor.hear, 0)
+        while len(actor._changed._waiters) < 2:  # type: ignore[attr-defined]
+            time.sleep(0.001)
+        for text in ("first", "second"):
+            actor._put(Warned(text=text))
+            time.sleep(0.05)
+        assert lost.result(5) == asked.result(5)
+    (line,) = asked.result()
+    assert LAST.decode(line) == Warned(text="first")
+    assert LAST.decode(*actor.hear(1)) == Warned(text="second")
+
+
+def test_an_actor_whose_agent_is_silent_answers_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ray_agent, "HEAR_S", 0.01)
+    assert RayAgent().hear(0) == ()
+
+
+def test_an_agent_that_is_stopped_before_it_has_begun_does_not_begin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ray_agent, "AgentProcess", Talker)
+    monkeypatch.setattr(Talker, "said", 0)
+    actor = RayAgent()
+    actor.interrupt()
+    actor.start(CHARGE)
+    assert LAST.decode(*actor.hear(0)) == Fell(reason="stopped by the user", returns=False)
+    assert Talker.said == 0
 
 
 def test_an_agent_that_dies_or_cannot_begin_says_so(
@@ -354,6 +398,77 @@ def test_units_get_the_gpus_that_they_had(monkeypatch: pytest.MonkeyPatch) -> No
     os.close(write)
 
 
+def test_an_actor_that_owes_an_answer_for_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+    read, write = os.pipe()
+    bridge = Bridge(write)
+    ended: list[object] = []
+    monkeypatch.setattr(ray, "kill", ended.append)
+    monkeypatch.setattr(ray_bridge, "TICK_S", 0.001)
+    devices = tuple(
+        RayDevice(node="n1", node_id="n1", rack="", bundle={}, actor=Actor(), unit=at, ready=True)
+        for at in range(2)
+    )
+    bridge._devices = devices
+    for one in devices:
+        bridge._launch(one)
+    frozen = devices[1].actor
+    devices[1].asked_s -= FROZEN_S + 1
+    bridge._next()
+    (said,) = said_by(read)
+    assert isinstance(said, Said)
+    assert LAST.decode(said.message) == Fell(reason="no sign of life for 120 s", returns=True)
+    assert (said.unit, ended) == (1, [frozen])
+    assert devices[1].asked_s == 0  # the next one at it owes nothing yet
+    assert (devices[0].unit, devices[1].unit) == (0, None)
+    nothing: Future[tuple[bytes, ...]] = Future()
+    nothing.set_result(())
+    devices[0].asked_s = 0.0
+    bridge._heard(devices[0], nothing)  # it is silent, and alive: it is asked again
+    assert devices[0].asked_s > 0
+    assert devices[0].heard == 0
+    os.close(read)
+    os.close(write)
+
+
+def test_a_unit_whose_node_is_lost_is_told_how_long_it_waits() -> None:
+    read, write = os.pipe()
+    bridge = Bridge(write)
+    bridge._wants = Connect(
+        version="1", address="", kind="cpu", threads=None, wait_s=1.0, comes_back_s=60.0
+    )
+    bridge._devices = (RayDevice(node="n1", node_id="", rack="", bundle={}),)
+    bridge._start(Start(unit=7, device=0, charge=msgspec.Raw(b"{}")))
+    (said,) = said_by(read)
+    assert isinstance(said, Said)
+    assert LAST.decode(said.message) == Warned(text="waiting up to 60 s for its node to be back")
+    os.close(read)
+    os.close(write)
+
+
+def test_of_many_devices_each_tells_that_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking for thousands takes longer than the driver waits for a word."""
+    answers: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+    monkeypatch.setattr(RayDevice, "take", lambda one: Call(answers))
+    monkeypatch.setattr(ray_taking, "TICK_S", 0.0)
+    devices = devices_of([node("a", gpus=50)], {}, kind="gpu", threads=None)
+    events: Events = queue.SimpleQueue()
+    sent: list[FromBridge] = []
+    taking = ray_taking._Taking(devices, events, sent.append, 1.0)
+    monkeypatch.setattr(ray_taking._Taking, "_is_there", lambda *_: None)
+    for one in devices:
+        one.ready = True
+    taking.carry_out()
+    assert sent == [Note(text="")] * 50
+
+
+def test_ray_is_sent_one_class_for_all_devices() -> None:
+    ray = pytest.importorskip("ray")
+    made = ray_devices._actor_class()
+    assert isinstance(made, ray.actor.ActorClass)
+    assert ray_devices._actor_class() is made
+
+
 # The command.
 
 
@@ -391,3 +506,12 @@ def test_the_users_files_go_by_their_whole_paths() -> None:
     assert request.suites == ("quick", str(here / "a/b.toml"))
     assert request.shape_files == (str(here / "s.csv"),)
     assert request.spec == str(here / "d.toml")
+
+
+def test_each_command_names_the_other_where_a_file_is_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.jsonl"
+    first = Fleet(run_id="1", started="", version=__version__, places=(Place(),), by="processes")
+    path.write_bytes(encode(first))
+    result = CliRunner().invoke(app, ["fleet", "run", "--resume", str(path)])
+    assert result.exit_code == 2
+    assert f"{path} is of one machine's devices: gemmbench run --resume" in result.output

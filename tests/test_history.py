@@ -181,7 +181,7 @@ def test_each_of_several_devices_has_a_series(tmp_path: Path) -> None:
                     H100, run_id=f"{night}{unit}", started=started, place=places[unit], plan=()
                 )
                 one = record("k", took=turns(100.0 + unit))
-                journal.append_of(unit, [encode(head), encode(one)])
+                journal.append_of([(unit, encode(head)), (unit, encode(one))])
     found = history(str(tmp_path))
     assert [len(series.points) for series in found.series] == [3, 3]
     assert {series.place for series in found.series} == {"device 0", "device 1"}

@@ -39,8 +39,8 @@ def path(tmp_path: Path) -> Path:
     with Journal.create(tmp_path, fleet) as journal:
         first, last = lines_of(0, "a", "b"), lines_of(2, "a", "b")
         for one, other in zip(first, last, strict=True):
-            journal.append_of(2, [other])
-            journal.append_of(0, [one])
+            journal.append_of([(2, other)])
+            journal.append_of([(0, one)])
         journal.append(Lost(unit=1, reason="no answer"))
         return journal.path
 
@@ -92,7 +92,7 @@ def test_a_run_must_be_named(path: Path) -> None:
 
 def test_a_unit_that_goes_on_is_not_lost(path: Path) -> None:
     with Journal.resume(path) as journal:
-        journal.append_of(1, lines_of(1, "a"))
+        journal.append_of((1, line) for line in lines_of(1, "a"))
     index = fleet_of(path)
     assert index is not None
     assert not index.lost

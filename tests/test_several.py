@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
-from synthetic import footer, header, record, turns
+from synthetic import H100, footer, header, record, selftest, turns
 
 from gemmbench.devices.place import Place, cpus_of, near, place_of, spelt, visible_index
 from gemmbench.records.fleet import member
@@ -39,10 +39,14 @@ from gemmbench.runner.fleet.messages import (
     Planned,
     Refused,
 )
+from gemmbench.runner.header import check_alike, check_same
+from gemmbench.runner.messages import KernelInfo
+from gemmbench.runner.plan import wanted_cases
 from gemmbench.runner.request import Request
 from gemmbench.runner.resume import finished
 from gemmkernels.device import Device
 from gemmkernels.errors import GemmbenchError
+from gemmkernels.ladder import LADDER
 
 CPUS = sorted(os.sched_getaffinity(0))[:2]
 two_cpus = pytest.mark.skipif(len(CPUS) < 2, reason="this process may use one CPU only")
@@ -336,6 +340,7 @@ class Fake:
 class Silent:
     def __init__(self) -> None:
         self.losses: list[tuple[int, str, bool]] = []
+        self.warnings: list[str] = []
 
     def begins(self, sites: Sequence[Site]) -> None: ...
 
@@ -343,7 +348,8 @@ class Silent:
 
     def measured(self, unit: int, site: Site, case: Measured) -> None: ...
 
-    def warned(self, unit: int, site: Site, text: str) -> None: ...
+    def warned(self, unit: int, site: Site, text: str) -> None:
+        self.warnings.append(text)
 
     def ended(self, unit: int, site: Site) -> None: ...
 
@@ -429,6 +435,14 @@ def test_progress_earns_a_device_more_starts(tmp_path: Path) -> None:
     assert not outcome.lost
 
 
+def test_a_self_test_is_no_progress(tmp_path: Path) -> None:
+    again: list[FromAgent | Gone] = [kept(selftest()), Gone(reason="out of memory")]
+    scripts = [[kept(begun(0)), *again], *[again] * 20]
+    outcome, _ = drive(tmp_path, ground := Fake(1, {0: scripts}))
+    assert outcome.lost == {0: "out of memory"}
+    assert len(ground.charges) == MOST_STARTS
+
+
 def test_only_the_last_word_is_missing(tmp_path: Path) -> None:
     ground = Fake(1, {0: [[*whole(0)[:-1], Gone(reason="killed")]]})
     outcome, silent = drive(tmp_path, ground)
@@ -501,16 +515,105 @@ def test_a_file_is_taken_up_where_it_was_left(tmp_path: Path) -> None:
     assert [(unit, len(charge.before)) for unit, _, charge in again.charges] == [(1, 2), (2, 0)]
     assert cases(outcome.path) == {unit: ["a", "b"] for unit in range(3)}
     assert load(outcome.path)["unit"].tolist() == [0, 0, 1, 1, 2, 2]
+    data = outcome.path.read_bytes()
     with pytest.raises(GemmbenchError, match="is complete: nothing is left to do"):
         drive(tmp_path, Fake(3, {}), resume=outcome.path)
+    assert outcome.path.read_bytes() == data
+
+
+def test_a_resume_that_all_refuse_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    gone: list[FromAgent | Gone] = [kept(begun(0)), kept(A), Gone(reason="x", returns=False)]
+    outcome, _ = drive(tmp_path, Fake(1, {0: [gone]}))
+    assert outcome.path is not None
+    data = outcome.path.read_bytes()
+    no: list[FromAgent | Gone] = [Refused(error="cannot resume run u0: its torch was 1, now is 2")]
+    with pytest.raises(GemmbenchError, match="its torch was 1, now is 2"):
+        drive(tmp_path, Fake(1, {0: [no]}), resume=outcome.path)
+    assert outcome.path.read_bytes() == data
+
+
+def test_a_resumed_run_counts_what_was_done_before(tmp_path: Path) -> None:
+    wrong = record("b", status="wrong")
+    bad: list[FromAgent | Gone] = [kept(begun(0)), kept(A, wrong), kept(footer([A])), ENDED]
+    gone: list[FromAgent | Gone] = [Gone(reason="x", returns=False)]
+    outcome, _ = drive(tmp_path, Fake(2, {0: [bad], 1: [gone]}))
+    resumed, _ = drive(tmp_path, Fake(2, {}), resume=outcome.path)
+    assert resumed.statuses == {"ok": 3, "wrong": 1}
+    assert resumed.exit_code == 1
+    assert not resumed.lost
+
+
+def test_it_is_told_where_fewer_are_measured_at_once(tmp_path: Path) -> None:
+    gone: list[FromAgent | Gone] = [Gone(reason="x", returns=False)]
+    outcome, _ = drive(tmp_path, Fake(3, {1: [gone]}))
+    _, silent = drive(tmp_path, Fake(3, {}), resume=outcome.path)
+    assert [text.partition(":")[0] for text in silent.warnings] == [
+        "1 of 3 devices are left to measure"
+    ]
 
 
 def test_a_device_that_is_not_there_any_more_is_told(tmp_path: Path) -> None:
     gone: list[FromAgent | Gone] = [Gone(reason="x", returns=False)]
     outcome, _ = drive(tmp_path, Fake(3, {1: [gone], 2: [gone]}))
-    resumed, _ = drive(tmp_path, Fake(2, {}), resume=outcome.path)
+    resumed, silent = drive(tmp_path, Fake(2, {}), resume=outcome.path)
     assert resumed.lost == {2: "n2 device 2 is not there now"}
+    assert (2, "n2 device 2 is not there now", False) in silent.losses
     assert resumed.exit_code == 1
+
+
+def test_shares_are_of_the_request_alone() -> None:
+    """Whatever a device lacks or holds, each shape is in one part; and no part is a mistake."""
+    request = Request(shapes=("64x64x64", "32x32x32", "16x16x16"), kernels=("torch",))
+    known = [KernelInfo.of(kernel) for kernel in LADDER]
+    parts = []
+    for part in range(5):
+        device = DEVICE if part % 2 else replace(DEVICE, features=("avx512_bf16",))
+        asked = replace(request, part=(part, 5))
+        found = wanted_cases(asked, (), device, known, repeats=1)
+        parts.append({case.problem.m for _, case in found})
+    assert parts == [{64}, {32}, {16}, set(), set()]
+
+
+def test_shared_work_is_taken_up_with_the_same_software(tmp_path: Path) -> None:
+    gone: list[FromAgent | Gone] = [
+        kept(begun(0, part=0)),
+        kept(A),
+        Gone(reason="x", returns=False),
+    ]
+    outcome, _ = drive(tmp_path, Fake(1, {0: [gone]}), order="shared")
+    rest: list[FromAgent | Gone] = [kept(begun(9, (B.case,), 0)), kept(B), kept(footer([B])), ENDED]
+    ground = Fake(1, {2: [rest]})
+    drive(tmp_path, ground, resume=outcome.path)
+    ((_, _, charge),) = ground.charges
+    assert charge.alike is not None
+    assert bytes(charge.alike) == encode(begun(0, part=0)).rstrip()
+    old = header(software={"torch": "1"})
+    check_alike(old, header(software={"torch": "1"}, device=H100))
+    with pytest.raises(GemmbenchError, match="its torch was 1, now is 2"):
+        check_alike(old, header(software={"torch": "2"}))
+
+
+def test_a_gpu_that_took_another_ones_number_is_not_it() -> None:
+    old, new = (header(place=Place(index=3, pci_address=f"0000:{n}:00.0")) for n in (18, 19))
+    with pytest.raises(GemmbenchError, match="its PCI address was 0000:18"):
+        check_same(old, new)
+    check_same(old, header(place=Place(index=3)))
+
+
+@pytest.mark.slow
+def test_a_run_with_a_budget_is_taken_up(tmp_path: Path) -> None:
+    """Its worker takes another while to start each time; what it chose to measure stands."""
+    shapes = ("--shape", "32x32x32", "--shape", "48x48x48", "--shape", "64x64x64")
+    asked = ("--device", "cpu", "-k", "torch", "-p", "fp32", "--preset", "quick", *shapes)
+    done = run(*asked, "--budget", "40s", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    path = the_file(tmp_path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    records = [at for at, line in enumerate(lines) if line.startswith(b'{"type":"record"')]
+    path.write_bytes(b"".join(lines[: records[-1]]))
+    done = run("--resume", str(path))
+    assert done.returncode == 0, done.stderr
+    assert not read(path).warnings
 
 
 # Places.

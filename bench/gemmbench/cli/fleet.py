@@ -74,6 +74,7 @@ def run(
             ground,
             DevicesQuiet() if quiet else DevicesProgress(),
             order="shared" if shared else "together",
+            by="ray",
             resume=Path(resume) if resume is not None else None,
             again=AGAIN,
         ).run()
@@ -103,4 +104,8 @@ def _taken_up(
     if found is None:
         raise GemmbenchError(f"{resume} is the run of one device: gemmbench run --resume {resume}")
     request, first = found
+    if first.by != "ray":
+        raise GemmbenchError(
+            f"{resume} is of one machine's devices: gemmbench run --resume takes it up"
+        )
     return request, first.order == "shared"

@@ -118,6 +118,10 @@ def _on_several(
             option = "--device" if devices else "--one-by-one"
             raise GemmbenchError(f"--resume takes the run's own options: leave out {option}")
         request, fleet = taken_up
+        if fleet.by == "ray":
+            raise GemmbenchError(
+                f"{resume} is of a Ray cluster: gemmbench fleet run --resume takes it up"
+            )
         devices = devices_of(fleet)
     elif len(devices) < 2 and ALL not in devices:
         if one_by_one:

@@ -100,10 +100,16 @@ class Journal:
         """Write lines, and wait until they are on the disk. Where not all fit, the first stay."""
         self._append(b"".join(map(encode, lines)))
 
-    def append_of(self, unit: int, lines: Iterable[bytes]) -> None:
-        """The same of lines of a unit's run, as `encode` makes them."""
-        before = b'{"type":"of","unit":%d,"line":' % unit
-        self._append(b"".join(before + line.rstrip(b"\n") + b"}\n" for line in lines))
+    def append_of(self, lines: Iterable[tuple[int, bytes]]) -> list[tuple[int, int]]:
+        """The same of lines of units' runs, as `encode` makes them: (first byte, size) of each."""
+        parts, spans, at = [], [], os.lseek(self._descriptor, 0, os.SEEK_END)
+        for unit, line in lines:
+            before, inner = b'{"type":"of","unit":%d,"line":' % unit, line.rstrip(b"\n")
+            spans.append((at + len(before), len(inner)))
+            parts.append(before + inner + b"}\n")
+            at += len(parts[-1])
+        self._append(b"".join(parts))
+        return spans
 
     def _append(self, data: bytes) -> None:
         try:

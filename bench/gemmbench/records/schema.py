@@ -214,7 +214,8 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, tag="fleet", tag_field="t
 
     Each run stands in it line by line, as in a file of its own (`Of`); its `unit` is the place in
     `places`, or a number after them where its work was moved. `order` is together, one-by-one, or
-    shared, where each group of cases was measured once, on whichever device was free.
+    shared, where each shape was measured once, on whichever device was free. `by` is what started
+    the workers.
     """
 
     run_id: str
@@ -222,6 +223,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, tag="fleet", tag_field="t
     version: str
     places: tuple[Place, ...]
     order: Literal["together", "one-by-one", "shared"] = "together"
+    by: Literal["processes", "ray"] = "processes"
     format: tuple[int, int] = FORMAT
     command: tuple[str, ...] = ()
     request: dict[str, object] = {}

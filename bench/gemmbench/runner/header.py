@@ -107,27 +107,53 @@ def case_name(repeat: int, group: str, kernel: str, precision: str) -> str:
     return f"{repeat}/{group}/{kernel}/{precision}"
 
 
+Pair = tuple[str, object, object]
+
+
 def check_same(old: Header, new: Header) -> None:
     """A run is only taken up on the device, software and kernels that it began with.
 
     Raises GemmbenchError with what differs.
     """
-    pairs: list[tuple[str, object, object]] = [
+    pairs: list[Pair] = [
         ("device", old.device.name, new.device.name),
         ("architecture", old.device.architecture, new.device.architecture),
         ("units", old.device.units, new.device.units),
-        ("gemmbench", old.version, new.version),
     ]
-    pairs += [
-        (name, old.software.get(name), new.software.get(name))
-        for name in sorted(old.software.keys() | new.software.keys())
-    ]
+    was, now = (one.place.pci_address if one.place else "" for one in (old, new))
+    if was and now:  # GPUs are numbered anew where one of them is gone
+        pairs.append(("PCI address", was, now))
+    pairs += _software(old, new)
     pairs += [
         (f"kernel {name}", old.kernels[name], new.kernels.get(name)) for name in sorted(old.kernels)
     ]
     for name in Method.__struct_fields__:
         pairs.append((name, getattr(old.method, name), getattr(new.method, name)))
     pairs.append(("plan", old.plan, new.plan))
+    _check(old, pairs)
+
+
+def check_alike(old: Header, new: Header) -> None:
+    """Work that devices share is taken up with the software and the kernels that it began with.
+
+    Raises GemmbenchError with what differs.
+    """
+    both = sorted(old.kernels.keys() & new.kernels.keys())
+    kernels = [(f"kernel {name}", old.kernels[name], new.kernels[name]) for name in both]
+    _check(old, [*_software(old, new), *kernels])
+
+
+def _software(old: Header, new: Header) -> list[Pair]:
+    return [
+        ("gemmbench", old.version, new.version),
+        *(
+            (name, old.software.get(name), new.software.get(name))
+            for name in sorted(old.software.keys() | new.software.keys())
+        ),
+    ]
+
+
+def _check(old: Header, pairs: Sequence[Pair]) -> None:
     for name, before, after in pairs:
         if before != after:
             what = "differs" if name == "plan" else f"was {before}, now is {after}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from gemmbench.records.schema import Header
 from gemmbench.runner.messages import Case, KernelInfo
 from gemmbench.runner.named import named_shapes
 from gemmbench.runner.request import Request
@@ -140,6 +141,10 @@ def wanted_cases(
             usual[kind] = () if request.every_kernel else load_suite(kind).kernels(device.kind)
         parts.append(([shape], usual[kind], ()))
     own = [info.name for info in kernels if info.from_file]
+    # Of shared work each device takes its shapes; which there are hangs on the request alone.
+    every = dict.fromkeys(_size(shape) for shapes, _, _ in parts for shape in shapes)
+    part, of = request.part or (0, 1)
+    own_shapes = {size for at, size in enumerate(every) if at % of == part}
     for shapes, suite_kernels, suite_precisions in parts:
         # A file's kernels stand beside the ladder, unless kernels were chosen by name.
         names = [*request.names, *own] if request.names else [*(suite_kernels or known), *own]
@@ -153,6 +158,8 @@ def wanted_cases(
         precisions = request.precisions or suite_precisions or theirs or tuple(PRECISIONS)
         named = bool(request.names)
         for shape in shapes:
+            if _size(shape) not in own_shapes:
+                continue
             for row in precisions:
                 if not request.precisions and device.lacks(row):
                     continue
@@ -169,7 +176,7 @@ def wanted_cases(
                     if key not in found or not found[key].label:
                         found[key] = problem
                         _check_count(len(found), repeats)
-    if not found:
+    if not found and own_shapes:
         raise GemmbenchError(
             f"nothing to measure on this {device.kind.upper()}: no kernel asked for runs on it in "
             "a precision asked for; see gemmbench list kernels"
@@ -178,6 +185,10 @@ def wanted_cases(
         (group_name(problem), Case(kernel=name, problem=problem))
         for (name, _), problem in found.items()
     ]
+
+
+def _size(shape: Shape) -> tuple[int, ...]:
+    return shape.m, shape.n, shape.k, shape.batch, shape.experts
 
 
 def _check_count(cases: int, repeats: int) -> None:
@@ -252,10 +263,15 @@ def make_timing(request: Request, device: Device, preset: str) -> Timing:
     return found
 
 
-def within_budget(request: Request, how: Timing, plan: "Plan") -> Timing:
-    """What a budget leaves after the least rounds of all groups is shared among them."""
+def within_budget(
+    request: Request, how: Timing, plan: "Plan", *, before: Header | None = None
+) -> Timing:
+    """What a budget leaves after the least rounds of all groups is shared among them; a run that is
+    taken up goes on as `before`."""
     if request.budget_s is None:
         return how
+    if before is not None:
+        return msgspec.structs.replace(how, max_time_s=before.method.max_time_s)
     left_s = max(0.0, request.budget_s - plan.estimate_s) / max(1, plan.repeats * len(plan.groups))
     least_s = max((group.estimate_s for group in plan.groups), default=0.0)
     return msgspec.structs.replace(how, max_time_s=min(how.max_time_s, least_s + left_s))
@@ -320,15 +336,17 @@ def make_plan(
     )
 
 
-def part_of(plan: Plan, part: int, of: int) -> Plan:
-    """One of the parts of a plan that several devices share: every `of`th group, from `part` on."""
-    groups = plan.groups[part::of]
-    every_s, own_s = (sum(group.estimate_s for group in some) for some in (plan.groups, groups))
+def as_before(plan: Plan, before: Header) -> Plan:
+    """Of a plan without a budget the groups that a run chose to fit its own, in their order.
+
+    What a budget holds hangs on how long a worker took to start: that is no two times the same.
+    """
+    order = {name.split("/")[1]: at for at, name in reversed([*enumerate(before.plan)])}
+    left = [group for group in plan.groups if group.name in order]
     return replace(
         plan,
-        groups=groups,
-        unsupported=plan.unsupported[part::of],
-        estimate_s=plan.estimate_s - plan.repeats * (every_s - own_s),
+        groups=tuple(sorted(left, key=lambda group: order[group.name])),
+        left_out=before.left_out,
     )
 
 

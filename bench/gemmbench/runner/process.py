@@ -107,12 +107,13 @@ class ChildProcess(Generic[Heard]):
         deadline = time.monotonic() + timeout_s
         while b"\n" not in self._buffer:
             left_s = deadline - time.monotonic()
-            if left_s <= 0:
+            # What has come is heard first: we may have been stopped for longer than that ourselves.
+            ready, _, _ = select.select([self._read_fd], [], [], min(max(left_s, 0.0), 0.5))
+            if not ready and left_s <= 0:
                 self._ask_where()
                 self.kill()
                 place = _place(self._said())
                 raise WorkerDiedError(f"no answer within {timeout_s:g} s{place}", timed_out=True)
-            ready, _, _ = select.select([self._read_fd], [], [], min(left_s, 0.5))
             if ready:
                 data = os.read(self._read_fd, 1 << 20)
                 if not data:

@@ -25,7 +25,7 @@ from gemmbench.runner.budget import Budget
 from gemmbench.runner.crew import ChangedError, Crew, DeviceGoneError
 from gemmbench.runner.exchange import timed_s
 from gemmbench.runner.family import family
-from gemmbench.runner.header import check_same, make_header, sheets_of
+from gemmbench.runner.header import check_alike, check_same, make_header, sheets_of
 from gemmbench.runner.ledger import Ledger
 from gemmbench.runner.listener import Listener, Outcome
 from gemmbench.runner.messages import Case, Done, Hello, Profile, Refused, TestPair, Took
@@ -33,12 +33,12 @@ from gemmbench.runner.plan import (
     PAIR_S,
     Group,
     Plan,
+    as_before,
     check_memory,
     check_request,
     chosen_suites,
     make_plan,
     make_timing,
-    part_of,
     wanted_cases,
     within_budget,
 )
@@ -65,7 +65,7 @@ class Supervisor:
 
     With `probing` it measures the device's own roofs, and no kernel. Of several devices each has
     one: what it measures then goes down a `wire` instead of into a file, it knows its `place`, and
-    leaves the cases that are `done`.
+    leaves the cases that are `done`, and must have the software of the run that it is `alike`.
     """
 
     def __init__(
@@ -79,6 +79,7 @@ class Supervisor:
         wire: Lines | None = None,
         place: Place | None = None,
         done: Sequence[str] = (),
+        alike: Header | None = None,
     ) -> None:
         self._request = request
         self._listener = listener
@@ -88,6 +89,7 @@ class Supervisor:
         self._wire = wire
         self._place = place
         self._elsewhere = frozenset(done)
+        self._alike = alike
         self._stop = Stop()
         self._crew = Crew(request, own=sheets_of(resume.header) if resume else None)
         self._attempts = Attempts(self._crew, listener, request, verify_only=verify_only)
@@ -140,8 +142,9 @@ class Supervisor:
             if self._wants_roofs:
                 probes_s = self._roofs.plan(hello.device, how)
             self._before_s = self._start_s(how) + probes_s / how.repeats
-            plan = self._plan(hello, how, suites, probes_s)
-            how = within_budget(self._request, how, plan)
+            before = self._resume.header if self._resume else None
+            plan = self._plan(hello, how, suites, probes_s, before)
+            how = within_budget(self._request, how, plan, before=before)
             names = tuple(suite.name for suite in suites)
             header = make_header(
                 self._request,
@@ -190,8 +193,18 @@ class Supervisor:
     def _wants_roofs(self) -> bool:
         return self._probing or (self._request.roofs and not self._verify_only)
 
-    def _plan(self, hello: Hello, how: Timing, suites: Sequence[Suite], probes_s: float) -> Plan:
-        """`probes_s` is what roofs take, in all repeats."""
+    def _plan(
+        self,
+        hello: Hello,
+        how: Timing,
+        suites: Sequence[Suite],
+        probes_s: float,
+        before: Header | None,
+    ) -> Plan:
+        """`probes_s` is what roofs take, in all repeats.
+
+        A run that is taken up keeps the groups that it chose `before` to fit its budget.
+        """
         if self._probing:
             return Plan(
                 groups=(),
@@ -204,17 +217,18 @@ class Supervisor:
             self._request, suites, hello.device, hello.kernels, repeats=how.repeats
         )
         check_memory(self._request, cases, hello.device)
+        budget_s = self._request.budget_s
         plan = make_plan(
             cases=cases,
             reasons=self._crew.ask([case for _, case in cases]),
             kernels=hello.kernels,
             device=hello.device,
             how=how,
-            budget_s=self._request.budget_s,
+            budget_s=budget_s if before is None else None,
             start_s=self._start_s(how),
             probes_s=probes_s,
         )
-        return plan if self._request.part is None else part_of(plan, *self._request.part)
+        return plan if before is None or budget_s is None else as_before(plan, before)
 
     def _start_s(self, how: Timing) -> float:
         """What goes before the groups of a repeat: a fresh worker, which takes as long as the first
@@ -244,6 +258,8 @@ class Supervisor:
         self._sitting = 1 + max((record.sitting for record in run.records), default=-1)
 
     def _open_journal(self, header: Header) -> None:
+        if self._alike is not None:
+            check_alike(self._alike, header)
         if self._resume is not None:
             check_same(self._resume.header, header)
         elif self._wire is not None:

@@ -46,7 +46,7 @@ class DevicesQuiet:
     def ended(self, unit: int, site: Site) -> None: ...
 
     def lost(self, unit: int, site: Site, reason: str, *, again: bool) -> None:
-        then = "; it is tried again" if again else ""
+        then = "; it is to be tried again" if again else ""
         self._say(f"gemmbench: {told(site.place, unit)} lost: {reason}{then}")
 
     def finished(self, outcome: FleetOutcome) -> None:  # noqa: ARG002

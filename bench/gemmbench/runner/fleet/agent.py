@@ -10,6 +10,8 @@ import ctypes
 import os
 import signal
 import sys
+import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from gemmbench.records.journal import encode
 from gemmbench.records.reader import read_lines
 from gemmbench.records.schema import Header, Line, Record, Roof, SelfTest
 from gemmbench.runner.fleet.messages import (
+    Alive,
     Charge,
     Ended,
     FromAgent,
@@ -31,7 +34,8 @@ from gemmbench.runner.fleet.messages import (
 )
 from gemmbench.runner.listener import Outcome
 from gemmbench.runner.plan import Group, Plan
-from gemmbench.runner.process import ChildProcess
+from gemmbench.runner.process import ChildProcess, WorkerDiedError
+from gemmbench.runner.stopping import SIGNALS
 from gemmbench.runner.supervisor import Supervisor
 from gemmbench.runner.worker import PR_SET_PDEATHSIG
 from gemmbench.timing.turn import Turn
@@ -40,12 +44,54 @@ from gemmkernels.errors import GemmbenchError
 DRIVER_LOST = 74
 """The exit code of an agent that nobody listens to any more."""
 
+START_S = 600.0
+"""How long an agent may take to begin, where many read the same disk at once."""
 
-class AgentProcess(ChildProcess[FromAgent]):
+MISSING = 12
+"""So many signs of life in a row must be missing, before an agent is given up."""
+
+MOST_BYTES = 1 << 22
+"""Of a message that keeps lines, unless a single one is longer."""
+
+
+class AgentProcess(ChildProcess[FromAgent | Alive]):
     """An agent, as whoever starts it sees it."""
 
     def __init__(self) -> None:
-        super().__init__("gemmbench.runner.fleet.agent", FromAgent)
+        super().__init__("gemmbench.runner.fleet.agent", FromAgent | Alive)
+        self._began = self._stopped = False
+        self._silence_s = START_S
+        self._beat_s = 0.0
+
+    def charge(self, charge: Charge) -> None:
+        """What it is started for. Raises WorkerDiedError where it is no more."""
+        self._beat_s = charge.beat_s
+        self.send(charge)
+
+    def hear(self) -> FromAgent:
+        """What it says next, however long that takes.
+
+        Raises WorkerDiedError at its end, and where it gives no sign of life: it is ended then.
+        """
+        while True:
+            try:
+                message = self.receive(self._silence_s)
+            except WorkerDiedError as error:
+                if not error.timed_out:
+                    raise
+                reason = f"no sign of life for {self._silence_s:g} s"
+                raise WorkerDiedError(reason, timed_out=True) from None
+            if not self._began:
+                self._began = True
+                self._silence_s = MISSING * self._beat_s
+                if self._stopped:  # it may not have listened to signals when that came
+                    super().interrupt()
+            if not isinstance(message, Alive):
+                return message
+
+    def interrupt(self) -> None:
+        self._stopped = True
+        super().interrupt()
 
 
 class Wire:
@@ -56,21 +102,38 @@ class Wire:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._encoder = msgspec.json.Encoder()
+        self._lock = threading.Lock()
 
     def append(self, *lines: Line) -> None:
-        if lines:
-            self.send(Kept(lines=tuple(msgspec.Raw(encode(line).rstrip()) for line in lines)))
+        some: list[msgspec.Raw] = []
+        size = 0
+        for line in lines:
+            data = encode(line).rstrip()
+            if some and size + len(data) > MOST_BYTES:
+                self.send(Kept(lines=tuple(some)))
+                some, size = [], 0
+            some.append(msgspec.Raw(data))
+            size += len(data)
+        if some:
+            self.send(Kept(lines=tuple(some)))
 
     def close(self) -> None:
         """The agent has more to say than its run."""
 
-    def send(self, message: FromAgent) -> None:
+    def send(self, message: FromAgent | Alive) -> None:
         data = self._encoder.encode(message) + b"\n"
         try:
-            while data:
-                data = data[os.write(self._descriptor, data) :]
+            with self._lock:
+                while data:
+                    data = data[os.write(self._descriptor, data) :]
         except OSError:
             os._exit(DRIVER_LOST)
+
+    def beat(self, every_s: float) -> None:
+        """Give signs of life, for ever; in a thread of its own."""
+        while True:
+            time.sleep(every_s)
+            self.send(Alive())
 
 
 class Teller:
@@ -132,6 +195,7 @@ def carry_out(charge: Charge, wire: Wire) -> FromAgent:
             wire=wire,
             place=charge.place,
             done=charge.done,
+            alike=msgspec.json.decode(charge.alike, type=Header) if charge.alike else None,
         ).run()
     except GemmbenchError as error:
         return Refused(error=str(error))
@@ -145,15 +209,31 @@ def carry_out(charge: Charge, wire: Wire) -> FromAgent:
 
 def main() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    wire = Wire(int(sys.argv[1]))
+    with contextlib.suppress(KeyboardInterrupt):  # before there was anything to keep
+        _listen()
+        _work(Wire(int(sys.argv[1])))
+
+
+def _listen() -> None:
+    """To whoever stops the run, by SIGINT alone.
+
+    Under Ray that signal is blocked, and in a script's background it is ignored: both are
+    inherited, and are passed on to all that is started here.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def _work(wire: Wire) -> None:
+    wire.send(Alive())
 
     def tell(message: Warning | str, *_: object, **__: object) -> None:
         wire.send(Warned(text=" ".join(str(message).split())))
 
     warnings.showwarning = tell
     charge = msgspec.json.decode(sys.stdin.buffer.readline(), type=Charge)
-    with contextlib.suppress(KeyboardInterrupt):  # before there was anything to keep
-        wire.send(carry_out(charge, wire))
+    threading.Thread(target=wire.beat, args=(charge.beat_s,), daemon=True).start()
+    wire.send(carry_out(charge, wire))
 
 
 if __name__ == "__main__":

@@ -4,9 +4,10 @@ A unit is one device's run. An agent that dies is started again with what its un
 device that is gone costs its unit, and where the work is shared, no more than time.
 """
 
+import os
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +18,8 @@ import msgspec
 from gemmbench._version import __version__
 from gemmbench.records import fleet as fleets
 from gemmbench.records.journal import Journal
-from gemmbench.records.reader import fleet_of, read
-from gemmbench.records.schema import Fleet, Footer, Lost, Place
+from gemmbench.records.reader import fleet_of, read, read_lines
+from gemmbench.records.schema import Fleet, Footer, Lost, Place, Record
 from gemmbench.runner.fleet.ground import Ground, Site
 from gemmbench.runner.fleet.listener import FleetListener, FleetOutcome
 from gemmbench.runner.fleet.messages import (
@@ -39,16 +40,27 @@ from gemmbench.runner.stopping import Stop
 from gemmkernels.errors import GemmbenchError
 
 Order = Literal["together", "one-by-one", "shared"]
+By = Literal["processes", "ray"]
 
 MOST_STARTS = 3
-"""Of a unit's agents in a row that measured nothing."""
+"""Of a unit's agents in a row that brought no record."""
 
 WAIT_S = 1.0
 PATIENCE_S = 60.0
 """How long an interrupted agent may take to say how it ended."""
 
 
-_END = b'{"type":"end"'
+_BAD = ("wrong", "failed", "timeout")
+
+
+class _Seen(msgspec.Struct):
+    """Of a line what the driver looks at."""
+
+    type: str = ""
+    status: str = ""
+
+
+_SEEN = msgspec.json.Decoder(_Seen)
 
 
 @dataclass(kw_only=True)
@@ -60,7 +72,6 @@ class Unit:
     part: int
     done: tuple[str, ...] = ()
     starts: int = 0
-    begun: bool = False
     closed: bool = False
 
 
@@ -78,6 +89,7 @@ class Driver:
         *,
         order: Order = "together",
         resume: Path | None = None,
+        by: By = "processes",
         again: str = "gemmbench run --resume",
     ) -> None:
         self._request = request
@@ -85,6 +97,7 @@ class Driver:
         self._listener = listener
         self._order: Order = order
         self._resume = resume
+        self._by: By = by
         self._again = again
         self._stop = Stop()
         self._journal: Journal | None = None
@@ -97,6 +110,10 @@ class Driver:
         self._lost: dict[int, str] = {}
         self._moved: set[int] = set()
         self._early: list[Unit] = []
+        self._spans: dict[int, list[tuple[int, int]]] = {}
+        self._unwritten: list[tuple[int, bytes]] = []
+        self._kept = False
+        self._alike: msgspec.Raw | None = None
         self._statuses: Counter[str] = Counter()
         self._worst = 0
         self._interrupted = False
@@ -114,7 +131,7 @@ class Driver:
                 with self._stop.held():
                     self._ground.close()
                     outcome = self._close()
-        if outcome.path is None and self._lost:
+        if not self._kept and self._lost and not self._interrupted:
             raise GemmbenchError(self._nothing())
         self._listener.finished(outcome)
         return outcome
@@ -138,6 +155,7 @@ class Driver:
                 version=__version__,
                 places=tuple(site.place for site in sites),
                 order=self._order,
+                by=self._by,
                 command=command_of(self._request.command),
                 request=options_of(self._request),
             )
@@ -155,6 +173,9 @@ class Driver:
         assert index is not None
         fleet = self._fleet = index.fleet
         self._order = fleet.order
+        self._spans = {
+            unit: [(start, size) for _, start, size in spans] for unit, spans in index.spans.items()
+        }
         if self._order == "shared":
             units = self._parts_left(path, index, sites)
         else:
@@ -163,6 +184,15 @@ class Driver:
             raise GemmbenchError(f"run {fleet.run_id} is complete: nothing is left to do")
         if not units:
             raise GemmbenchError(f"{path}: {next(iter(self._lost.values()))}")
+        at_once = fleet.places[0].at_once if fleet.places else 1
+        if self._order == "together" and len(units) < at_once:
+            told_by = units[0]
+            self._listener.warned(
+                told_by.number,
+                told_by.site,
+                f"{len(units)} of {at_once} devices are left to measure: what is measured now is "
+                "measured beside fewer",
+            )
         return units
 
     def _units_left(self, path: Path, index: fleets.Index, sites: Sequence[Site]) -> list[Unit]:
@@ -172,35 +202,50 @@ class Driver:
             found = unit_of(place, free)
             if found is not None:
                 free.remove(found)
-            if number in index.spans and is_complete(read(fleets.member(path, number))):
-                continue
+            if number in index.spans:
+                run = read(fleets.member(path, number))
+                self._count(run.records)
+                if is_complete(run):
+                    continue
+            site = replace(found or Site(place=place, device=""), place=place)
+            unit = Unit(number=number, site=site, part=number)
             if found is None:
-                self._lost[number] = f"{told(place, number)} is not there now"
-                continue
-            site = replace(found, place=place)
-            left.append(Unit(number=number, site=site, part=number, begun=number in index.spans))
+                self._lose(unit, f"{told(place, number)} is not there now")
+            else:
+                left.append(unit)
         return left
 
     def _parts_left(self, path: Path, index: fleets.Index, sites: Sequence[Site]) -> list[Unit]:
         """Parts of shared work go on as new units, on whichever devices there are."""
         number = 1 + max([*index.spans, len(index.fleet.places) - 1])
         parts = [(part, done) for part, done in parts_of(path, index).items() if done is not None]
+        for unit in index.spans:
+            self._count(read(fleets.member(path, unit)).records)
+        self._alike = self._line(min(index.spans), 0) if index.spans else None
         self._units = number + len(parts)
         return [
             Unit(number=number + at, site=sites[0], part=part, done=done)
             for at, (part, done) in enumerate(parts)
         ]
 
+    def _count(self, records: Iterable[Record]) -> None:
+        """What an earlier sitting has finished."""
+        done = [record.status for record in records if finished(record)]
+        self._statuses.update(done)
+        self._worst = max(self._worst, int(any(status in _BAD for status in done)))
+
     # The work.
 
     def _carry_out(self) -> None:
-        self._next()
+        with self._stop.held():
+            self._next()
         while self._at_work:
             # What was said is kept before the user's Ctrl-C is heard.
             with self._stop.held():
                 for number, message in self._ground.receive(WAIT_S):
                     if number in self._at_work:
                         self._hear(self._at_work[number], message)
+                self._write()
                 self._next()
 
     def _next(self) -> None:
@@ -234,18 +279,20 @@ class Driver:
                 place=unit.site.place,
                 before=self._lines_of(unit),
                 done=unit.done,
+                alike=self._alike,
             ),
         )
 
     def _lines_of(self, unit: Unit) -> tuple[msgspec.Raw, ...]:
         """What the unit's run has so far, of the file: none of it is held in memory."""
-        if self._journal is None or not unit.begun:
-            return ()
-        index = fleet_of(self._journal.path)
-        assert index is not None
+        count = len(self._spans.get(unit.number, ()))
+        return tuple(self._line(unit.number, at) for at in range(count))
+
+    def _line(self, number: int, at: int) -> msgspec.Raw:
+        assert self._journal is not None
+        start, size = self._spans[number][at]
         with self._journal.path.open("rb") as stream:
-            lines = fleets.inner(stream, index, unit.number)
-            return tuple(msgspec.Raw(text.data) for text in lines)
+            return msgspec.Raw(os.pread(stream.fileno(), size, start))
 
     def _hear(self, unit: Unit, message: FromAgent | Gone) -> None:
         match message:
@@ -254,7 +301,6 @@ class Driver:
             case Planned():
                 self._listener.planned(unit.number, unit.site, message)
             case Measured():
-                self._statuses[message.status] += 1
                 self._listener.measured(unit.number, unit.site, message)
             case Warned():
                 self._listener.warned(unit.number, unit.site, message.text)
@@ -269,12 +315,14 @@ class Driver:
                 self._went(unit, message.reason, returns=message.returns)
 
     def _ended(self, unit: Unit) -> None:
+        self._write()
         del self._at_work[unit.number]
         self._idle.append(unit.site)
         self._listener.ended(unit.number, unit.site)
 
     def _went(self, unit: Unit, reason: str, *, returns: bool) -> None:
         """An agent is no more: another takes its place, there or, of shared work, elsewhere."""
+        self._write()
         if unit.closed:  # its run has come to its end, and only its last word is missing
             self._ended(unit)
             return
@@ -293,15 +341,16 @@ class Driver:
 
     def _done_of(self, unit: Unit) -> tuple[str, ...]:
         """The cases that are finished, by it or before it."""
-        if self._journal is None or not unit.begun:
+        lines = self._lines_of(unit)
+        if not lines:
             return unit.done
-        run = read(fleets.member(self._journal.path, unit.number))
+        run = read_lines(map(bytes, lines), "the unit's run")
         done = (record.case for record in run.records if finished(record))
         return tuple(sorted({*unit.done, *done}))
 
     def _lose(self, unit: Unit, reason: str) -> None:
         self._lost[unit.number] = reason
-        if self._journal is None:  # where all say the same, it is said once, and there is no file
+        if not self._kept:  # where all say the same, it is said once, and no file is touched
             self._early.append(unit)
         else:
             self._write_off([unit])
@@ -319,17 +368,30 @@ class Driver:
                 self._listener.lost(one.number, one.site, self._lost[one.number], again=False)
 
     def _keep(self, unit: Unit, lines: Sequence[msgspec.Raw]) -> None:
-        """On the disk before anything else; the first line of all begins the file."""
+        """To be written with what others say at the same time: one wait for the disk a batch."""
+        for line in map(bytes, lines):
+            self._unwritten.append((unit.number, line))
+            seen = _SEEN.decode(line)
+            unit.closed = seen.type == "end"
+            if seen.type == "record":
+                unit.starts = 0
+                self._statuses[seen.status] += 1
+
+    def _write(self) -> None:
+        """On the disk before anything is made of it; the first line of all begins the file."""
+        if not self._unwritten:
+            return
         with self._stop.held():
             if self._journal is None:
                 assert self._fleet is not None
                 self._journal = Journal.create(Path(self._request.out), self._fleet)
                 self._journal.again = self._again
+            lines, self._unwritten = self._unwritten, []
+            for (number, _), span in zip(lines, self._journal.append_of(lines), strict=True):
+                self._spans.setdefault(number, []).append(span)
+            if not self._kept:
+                self._kept = True
                 self._write_off(self._early)
-            self._journal.append_of(unit.number, map(bytes, lines))
-        unit.begun = True
-        unit.starts = 0
-        unit.closed = bytes(lines[-1]).startswith(_END)
 
     # The end.
 
@@ -346,10 +408,9 @@ class Driver:
                     continue
                 if isinstance(message, Kept):
                     self._keep(unit, message.lines)
-                elif isinstance(message, Measured):
-                    self._statuses[message.status] += 1
                 elif isinstance(message, Ended | Refused | Gone):
                     del self._at_work[number]
+            self._write()
 
     def _close(self) -> FleetOutcome:
         wall_s = time.monotonic() - self._began
@@ -363,7 +424,7 @@ class Driver:
                 interrupted=self._interrupted,
             )
             try:
-                if not self._at_work and not self._waiting:
+                if self._kept and not self._at_work and not self._waiting:
                     self._journal.append(footer)
             finally:
                 self._journal.close()

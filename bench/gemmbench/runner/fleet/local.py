@@ -19,8 +19,8 @@ from gemmkernels.errors import GemmbenchError
 
 ALL = "all"
 _COUNT_S = 300.0
-_FOREVER_S = 1e9
-"""An agent may be silent for long: it ends a worker that hangs, and then says so."""
+MOST_AT_ONCE = 1000
+"""Messages that are handed over together."""
 
 Said = tuple[int, FromAgent | Gone]
 
@@ -50,14 +50,16 @@ class LocalGround:
             return
         self._agents[unit] = agent
         with contextlib.suppress(WorkerDiedError):  # the listener says how
-            agent.send(charge)
+            agent.charge(charge)
         threading.Thread(target=self._listen, args=(unit, agent), daemon=True).start()
 
     def receive(self, timeout_s: float) -> Sequence[Said]:
-        try:
-            return [self._said.get(timeout=timeout_s)]
-        except queue.Empty:
-            return []
+        found: list[Said] = []
+        with contextlib.suppress(queue.Empty):
+            found.append(self._said.get(timeout=timeout_s))
+            while len(found) < MOST_AT_ONCE:
+                found.append(self._said.get_nowait())
+        return found
 
     def interrupt(self) -> None:
         for agent in self._agents.values():
@@ -74,7 +76,7 @@ class LocalGround:
         message: FromAgent | Gone
         while True:
             try:
-                message = agent.receive(_FOREVER_S)
+                message = agent.hear()
             except (WorkerDiedError, UnkillableError) as error:
                 message = Gone(reason=str(error))
             except (OSError, ValueError):  # it was ended, and its pipe closed

@@ -10,7 +10,9 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The only message to an agent: what to measure, and where.
 
     `before` are the lines of the unit's run so far, if it is taken up again; `done` the cases that
-    another unit has, as `Record.case` spells them. `version` is the driver's gemmbench.
+    another unit has, as `Record.case` spells them. `version` is the driver's gemmbench; `alike` is
+    the header of another unit, whose software this one must have. `beat_s` is how often the agent
+    gives a sign of life.
     """
 
     version: str
@@ -18,6 +20,8 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     place: Place
     before: tuple[msgspec.Raw, ...] = ()
     done: tuple[str, ...] = ()
+    alike: msgspec.Raw | None = None
+    beat_s: float = 10.0
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -68,6 +72,10 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """A mistake of the user's, or a device that cannot be used: one line. The agent ends."""
 
     error: str
+
+
+class Alive(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A sign of life, which whoever started the agent keeps to itself."""
 
 
 FromAgent = Kept | Planned | Measured | Warned | Ended | Refused

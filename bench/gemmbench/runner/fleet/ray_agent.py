@@ -17,7 +17,10 @@ MOST_BYTES = 1 << 18
 """An agent whose messages nobody fetches is held back here, by its pipe."""
 
 BATCH_BYTES = 1 << 16
-_FOREVER_S = 1e9
+
+HEAR_S = 20.0
+"""A call is answered after so long, even where there is nothing to tell."""
+
 _THREADS = "OMP_NUM_THREADS"
 
 
@@ -34,6 +37,7 @@ class RayAgent:
         self._batch: tuple[bytes, ...] = ()
         self._batches = 0
         self._agent: AgentProcess | None = None
+        self._stopped = False
 
     def where(self) -> tuple[str, ...]:
         """What Ray calls the GPUs that it has given to this actor."""
@@ -50,14 +54,17 @@ class RayAgent:
         threading.Thread(target=self._carry_out, args=(charge,), daemon=True).start()
 
     def hear(self, batches: int) -> tuple[bytes, ...]:
-        """The next messages, at least one; `batches` are those that have arrived.
+        """The next messages; none where there is none for long. `batches` are those that arrived.
 
-        A caller whose answer was lost on the way asks again, and is told the same.
+        A caller whose answer was lost on the way asks again, and is told the same: also where the
+        lost call still waits, and takes what comes first.
         """
         with self._changed:
+            self._changed.wait_for(lambda: self._lines or batches < self._batches, HEAR_S)
             if batches < self._batches:
                 return self._batch
-            self._changed.wait_for(lambda: self._lines)
+            if not self._lines:
+                return ()
             batch: list[bytes] = []
             size = 0
             while self._lines and size < BATCH_BYTES:
@@ -70,9 +77,11 @@ class RayAgent:
             return self._batch
 
     def interrupt(self) -> None:
-        """As Ctrl-C does."""
-        if self._agent is not None:
-            self._agent.interrupt()
+        """As Ctrl-C does; to an agent that has not begun, too."""
+        with self._changed:
+            self._stopped = True
+            if self._agent is not None:
+                self._agent.interrupt()
 
     def _carry_out(self, charge: bytes) -> None:
         try:
@@ -83,16 +92,20 @@ class RayAgent:
 
     def _listen(self, charge: bytes) -> None:
         try:
-            agent = self._agent = AgentProcess()
+            with self._changed:
+                agent = self._agent = None if self._stopped else AgentProcess()
         except OSError as error:
             self._put(Fell(reason=f"cannot start a process: {error.strerror or error}"))
             return
+        if agent is None:
+            self._put(Fell(reason="stopped by the user", returns=False))
+            return
         with contextlib.suppress(WorkerDiedError):  # what is received says how
-            agent.send(msgspec.json.decode(charge, type=Charge))
+            agent.charge(msgspec.json.decode(charge, type=Charge))
         message: FromAgent | Fell | None = None
         while not isinstance(message, Ended | Refused | Fell):
             try:
-                message = agent.receive(_FOREVER_S)
+                message = agent.hear()
             except (WorkerDiedError, UnkillableError) as error:
                 message = Fell(reason=str(error), returns=isinstance(error, WorkerDiedError))
             if isinstance(message, Ended | Refused):

@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from gemmbench.runner.fleet.messages import Ended, Refused
+from gemmbench.runner.fleet.messages import Ended, Refused, Warned
 from gemmbench.runner.fleet.ray_cluster import how_it_died, nodes, unreachable
 from gemmbench.runner.fleet.ray_devices import RayDevice
 from gemmbench.runner.fleet.ray_messages import (
@@ -43,6 +43,9 @@ Batch = tuple[bytes, ...]
 TICK_S = 1.0
 SILENCE_S = 60.0
 """How long an actor may be out of reach, before it is given up."""
+
+FROZEN_S = 120.0
+"""And how long it may owe an answer: it gives one every 20 s."""
 
 END_S = 5.0
 
@@ -74,13 +77,18 @@ class Bridge:
             self._next()
 
     def _next(self) -> None:
-        """Wait for what happens next; where something has its time, not for longer than a tick."""
+        """Wait for what happens next; and now and then see what does not."""
         with contextlib.suppress(queue.Empty):
-            self._events.get(timeout=TICK_S if self._waiting else None)()
+            self._events.get(timeout=TICK_S)()
         now_s = time.monotonic()
-        if self._waiting and now_s >= self._look_s:
-            self._look_s = now_s + TICK_S
-            self._waiting = [one for one in self._waiting if one.waits]
+        if now_s < self._look_s:
+            return
+        self._look_s = now_s + TICK_S
+        for one in self._devices:
+            if one.unit is not None and one.asked_s and now_s - one.asked_s > FROZEN_S:
+                self._freeze(one)
+        self._waiting = [one for one in self._waiting if one.waits]
+        if self._waiting:
             self._look()
 
     # The cluster.
@@ -138,6 +146,10 @@ class Bridge:
         else:
             one.until_s = 0.0
             self._waiting.append(one)
+            if not one.node_id:
+                assert self._wants is not None
+                back_s = self._wants.comes_back_s
+                self._tell(one, Warned(text=f"waiting up to {back_s:g} s for its node to be back"))
 
     def _launch(self, one: RayDevice) -> None:
         one.actor.start.remote(one.charge)
@@ -145,11 +157,13 @@ class Bridge:
         self._hear(one)
 
     def _hear(self, one: RayDevice) -> None:
+        one.asked_s = time.monotonic()
         self._call(one, one.actor.hear.remote(one.heard), self._heard)
 
     def _heard(self, one: RayDevice, future: "Future[Batch]") -> None:
         import ray
 
+        one.asked_s = 0.0
         try:
             batch = future.result()
         except ray.exceptions.ActorUnavailableError as error:
@@ -166,6 +180,9 @@ class Bridge:
             self._fell(one, error)
             return
         one.silent_s = 0.0
+        if not batch:
+            self._hear(one)
+            return
         one.heard += 1
         assert one.unit is not None
         for line in batch:
@@ -174,6 +191,11 @@ class Bridge:
             one.unit = None
         else:
             self._hear(one)
+
+    def _freeze(self, one: RayDevice) -> None:
+        """Its actor neither answers nor dies: another is to take its place."""
+        one.drop(node_lost=False)
+        self._lose(one, f"no sign of life for {FROZEN_S:g} s", returns=True)
 
     def _fell(self, one: RayDevice, error: Exception) -> None:
         """Its actor is no more, or of no use."""
@@ -191,9 +213,12 @@ class Bridge:
 
     def _lose(self, one: RayDevice, reason: str, *, returns: bool = False) -> None:
         if one.unit is not None:
-            fell = Fell(reason=reason, returns=returns)
-            self._send(Said(unit=one.unit, message=msgspec.Raw(msgspec.json.encode(fell))))
+            self._tell(one, Fell(reason=reason, returns=returns))
             one.unit = None
+
+    def _tell(self, one: RayDevice, message: Fell | Warned) -> None:
+        assert one.unit is not None
+        self._send(Said(unit=one.unit, message=msgspec.Raw(msgspec.json.encode(message))))
 
     def _look(self) -> None:
         """Of the devices that a unit waits for: is its node back, has its time run out?"""

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from gemmbench.devices.place import spelt
@@ -24,7 +24,8 @@ class RayDevice:
     """A device, what Ray holds for it, and the unit that it works for.
 
     `index` is of a GPU, `cores` of a CPU's worker that has only some of its node's. `gone` says why
-    it is not to be had. `heard` counts the batches that its actor was heard to say.
+    it is not to be had. `heard` counts the batches that its actor was heard to say, `asked_s`
+    is when it was asked for the next, or 0.
     """
 
     node: str
@@ -41,6 +42,7 @@ class RayDevice:
     charge: bytes = b""
     heard: int = 0
     silent_s: float = 0.0
+    asked_s: float = 0.0
     until_s: float = 0.0
 
     @property
@@ -56,7 +58,6 @@ class RayDevice:
 
     def take(self) -> Any:
         """Ask Ray for it, on its node alone; the answer to come is what its actor says of it."""
-        import ray
         from ray.util.placement_group import placement_group
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -69,7 +70,7 @@ class RayDevice:
                 bundle_label_selector=[{NODE_ID: self.node_id}],
             )
         self.actor = (
-            ray.remote(RayAgent)
+            _actor_class()
             .options(
                 num_cpus=self.bundle.get("CPU", 0),
                 num_gpus=self.bundle.get("GPU", 0),
@@ -92,6 +93,7 @@ class RayDevice:
                 ray.kill(self.actor)
         self.actor = None
         self.ready = False
+        self.asked_s = 0.0
         if node_lost:
             self._free()
             self.node_id = ""
@@ -103,7 +105,7 @@ class RayDevice:
 
     def swap(self, other: "RayDevice") -> None:
         """Each has what Ray gave the other."""
-        for name in ("group", "actor", "node_id", "heard", "until_s"):
+        for name in ("group", "actor", "node_id", "heard", "asked_s", "until_s"):
             mine, theirs = getattr(self, name), getattr(other, name)
             setattr(self, name, theirs)
             setattr(other, name, mine)
@@ -115,6 +117,14 @@ class RayDevice:
             with contextlib.suppress(Exception):  # the cluster may have lost it
                 remove_placement_group(self.group)
         self.group = None
+
+
+@cache
+def _actor_class() -> Any:
+    """Made once: Ray sends each one that is made to the cluster, and keeps it there."""
+    import ray
+
+    return ray.remote(RayAgent)
 
 
 def devices_of(

@@ -63,8 +63,12 @@ class _Taking:
         self._noted = False
 
     def carry_out(self) -> None:
+        told_s = time.monotonic()
         for one in self._devices:
             call(one, one.take(), self._events, self._is_there)
+            if time.monotonic() - told_s > TICK_S:  # of thousands it takes long
+                told_s = time.monotonic()
+                self._send(Note(text=""))
         began_s = told_s = self._progress_s = time.monotonic()
         while left := [one for one in self._devices if not one.ready and not one.gone]:
             with contextlib.suppress(queue.Empty):
