@@ -55,7 +55,7 @@ def layer(kernel: str, *, collective: str, split: str, time_us: float, ranks: in
         tier="library",
         layout="nt",
         group=f"{m}x{n}x{k}-{split}-{ranks}-ranks",
-        base=kernel in ("column-parallel", "row-parallel"),
+        base=kernel in ("column-parallel", "row-parallel", "row-parallel-scatter"),
         collective=collective,
         ranks=ranks,
         message_bytes=m * columns * 2 if collective else None,
@@ -86,8 +86,8 @@ def run_of(
         for size in sizes
     ]
     for split, kernels in (
-        ("column", (("local-products", ""), ("column-parallel", "all-gather"))),
-        ("row", (("local-products", ""), ("row-parallel", "all-reduce"))),
+        ("column", (("local-products-column", ""), ("column-parallel", "all-gather"))),
+        ("row", (("local-products-row", ""), ("row-parallel", "all-reduce"))),
     ):
         for kernel, exchanged in kernels:
             time_us = 100.0 + (25.0 / speed if exchanged else 0.0)

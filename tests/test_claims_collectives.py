@@ -12,7 +12,6 @@ from click.testing import CliRunner
 from planted_claims import Case, as_written, cube, decide, of, reduced, run
 from synthetic import CPU, H100, MI300X, method
 
-from gemmbench.analysis.claims.alike import size_text
 from gemmbench.cli import app
 from gemmkernels.device import Device
 
@@ -96,6 +95,15 @@ def test_repeats_that_differ_leave_it_undecided(tmp_path: Path) -> None:
     found = decide("rccl-30", of(*paths))
     assert found.verdict == "undecided here"
     assert "more runs of each" in found.needs
+
+
+def test_quick_runs_decide_nothing(tmp_path: Path) -> None:
+    quick = method(preset="quick", unsettled=True)
+    found = decide("rccl-30", of(*both(tmp_path, 0.7, repeats=5, method=quick)))
+    assert found.verdict == "undecided here"
+    assert found.figures[0].value == pytest.approx(70, rel=0.005)
+    assert "The preset quick measures no sustained rate" in found.because
+    assert "on 8 H100 of one machine and on 8 MI300X" in found.needs
 
 
 def test_several_runs_are_repeats_of_one_measurement(tmp_path: Path) -> None:
@@ -258,12 +266,6 @@ def test_without_a_run_it_names_what_would_decide() -> None:
     assert found.verdict == "undecided here"
     assert "torchrun --nproc-per-node 8 -m gemmbench parallel" in found.needs
     assert "No run of a collective is given" in found.because
-
-
-def test_sizes_are_binary() -> None:
-    assert [size_text(size) for size in (512, 2048, 2**25, 3 * 2**29)] == [
-        *("512 B", "2 KiB", "32 MiB", "1.5 GiB"),
-    ]
 
 
 def test_contended_rows_decide_nothing(tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ from planted_claims import decide
 from gemmbench.analysis.claims.blocks import told_of_mlp
 from gemmbench.analysis.claims.evidence import Known
 from gemmbench.devices.detect import detect
-from gemmbench.records.evidence import Evidence, Mlp, kept
+from gemmbench.records.evidence import Attention, Evidence, Mlp, kept
 from gemmbench.runner import evidence, mlp
 from gemmbench.runner.apart import DiedError, run_apart
 from gemmbench.runner.mlp import error_of, measure_mlp, measured
+from gemmkernels.device import Device
 from gemmkernels.probes.mlp import BLOCKS, Block, Tensors, forward, products, tensors
 from gemmkernels.probes.mlp import mlp as block_of
 
@@ -135,7 +136,13 @@ def test_a_compiler_that_dies_leaves_the_eager_block(monkeypatch: pytest.MonkeyP
     assert asked == ["compiled", "eager"]
     assert eager == one_of()
     assert compiled.reason == "torch.compile: no answer in 300 s"
-    assert measure_mlp(detect("cpu")) == ()
+    gone = measure_mlp(detect("cpu"))  # both processes have died
+    assert [(one.model, one.how) for one in gone] == [
+        (block.model, how) for block in BLOCKS for how in ("eager", "compiled")
+    ]
+    assert gone[0].reason == "no answer in 300 s"
+    assert gone[1].reason == "torch.compile: no answer in 300 s"
+    assert "no figure, no answer in 300 s" in told_of_mlp(gone[0])
 
 
 def test_a_process_that_hangs_or_babbles_has_died() -> None:
@@ -172,10 +179,22 @@ def test_a_block_is_measured_whole_on_a_gpu() -> None:
 
 def test_what_ships_is_measured_and_autocast_a_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evidence, "triton_version", lambda: None)
-    monkeypatch.setattr(evidence, "measure_attention", lambda _: ())
-    monkeypatch.setattr(evidence, "measure_mlp", lambda _: (one_of(),))
+    order: list[str] = []
+    lost = one_of(ratio=None, verdict="contended")
+
+    def layers(_: Device) -> tuple[Attention, ...]:
+        order.append("here")
+        return ()
+
+    def blocks(_: Device) -> tuple[Mlp, ...]:
+        order.append("apart")
+        return one_of(), lost
+
+    monkeypatch.setattr(evidence, "measure_attention", layers)
+    monkeypatch.setattr(evidence, "measure_mlp", blocks)
     found = evidence.shipped(detect("cpu"))
-    assert found.mlp == (one_of(),)
+    assert order == ["apart", "here"], "what is measured apart finds the device's memory free"
+    assert found.mlp == (one_of(),), "what has no ratio says nothing elsewhere"
     assert found.casts == kept().casts
 
 

@@ -20,8 +20,7 @@ from gemmbench.analysis.summary import best
 from gemmbench.cli import app
 from gemmbench.records.frame import load
 from gemmbench.records.parallel import bus_factor
-from gemmbench.runner.parallel.devices import share
-from gemmbench.runner.parallel.guard import is_of_another
+from gemmbench.records.schema import Place
 from gemmbench.runner.parallel.launcher import launcher
 from gemmbench.runner.parallel.plan import make_groups, make_timing
 from gemmbench.runner.parallel.request import ParallelRequest
@@ -74,7 +73,7 @@ def test_bandwidths_by_hand(tmp_path: Path, name: str, ranks: int, bus: float) -
 def test_a_layer_has_a_device_s_rate_and_the_share_of_communication(tmp_path: Path) -> None:
     path = written(
         tmp_path / "a.jsonl",
-        layer("local-products", collective="", split="row", time_us=150.0),
+        layer("local-products-row", collective="", split="row", time_us=150.0),
         layer("row-parallel", collective="all-reduce", split="row", time_us=200.0),
     )
     local, whole = (row for _, row in load(path).iterrows())
@@ -94,7 +93,7 @@ def test_communication_is_paired_by_rounds(tmp_path: Path) -> None:
         for time in (60.0, 100.0)
     )
     records = (
-        layer("local-products", collective="", split="column", time_us=1.0),
+        layer("local-products-column", collective="", split="column", time_us=1.0),
         layer("column-parallel", collective="all-gather", split="column", time_us=1.0),
     )
     found = load(
@@ -108,7 +107,7 @@ def test_communication_is_paired_by_rounds(tmp_path: Path) -> None:
 
 
 def test_without_local_products_or_in_another_precision_there_is_no_share(tmp_path: Path) -> None:
-    local = layer("local-products", collective="", split="row", time_us=150.0)
+    local = layer("local-products-row", collective="", split="row", time_us=150.0)
     whole = layer("row-parallel", collective="all-reduce", split="row", time_us=200.0)
     others = (
         msgspec.structs.replace(local, precision="fp16"),
@@ -235,12 +234,6 @@ def test_a_launcher_is_asked_for(tmp_path: Path) -> None:
             launcher(whole | change)
 
 
-def test_cores_are_shared_without_overlap_where_there_are_enough() -> None:
-    shares = [share(tuple(range(10)), rank, 3) for rank in range(3)]
-    assert sum(map(len, shares)) == len({cpu for one in shares for cpu in one}) == 9
-    assert [share((4, 5), rank, 4) for rank in range(4)] == [(4,), (5,), (4,), (5,)]
-
-
 def test_turns_have_five_samples_or_fewer_of_long_launches() -> None:
     how = make_timing(ParallelRequest(), synthetic.CPU)
     subject = Subject(launches=[Launch(run=lambda: None)], per_sample=10, launch_s=0.001)
@@ -248,11 +241,6 @@ def test_turns_have_five_samples_or_fewer_of_long_launches() -> None:
     subject.per_sample, subject.launch_s = 1, 1.0
     assert counts(subject, how) == (0, 1)
     assert how.repeats == 1
-
-
-def test_what_another_rank_s_end_looks_like() -> None:
-    assert is_of_another("RuntimeError: [gloo] Connection closed by peer [127.0.0.1]:4")
-    assert not is_of_another("out of memory: CUDA tried to allocate 2 GiB")
 
 
 def test_show_has_bandwidths_and_shares(tmp_path: Path) -> None:
@@ -282,6 +270,73 @@ def test_nccl_against_rccl_is_by_collective_ranks_and_size(tmp_path: Path) -> No
     four = run_of(tmp_path / "four.jsonl", ranks=4)
     with pytest.raises(GemmbenchError, match="share no problem"):
         compare(a, four)
+
+
+def test_ranks_on_two_nodes_are_another_case(tmp_path: Path) -> None:
+    def on(name: str, at_once: int) -> Path:
+        head = synthetic.header(
+            synthetic.H100, run_id=name, synthetic=True, place=Place(at_once=at_once)
+        )
+        one = collective("all-reduce", 64 * MIB, busbw_gbps=400)
+        return synthetic.write(tmp_path / f"{name}.jsonl", [head, one])
+
+    with pytest.raises(GemmbenchError, match="64 MiB, 8 ranks, 4 a node"):
+        compare(on("one", 8), on("two", 4))
+    single = synthetic.record(precision="fp32", took=synthetic.turns(100.0))
+    heads = (
+        synthetic.header(synthetic.H100, run_id=str(at), synthetic=True, place=Place(at_once=at))
+        for at in (1, 8)
+    )
+    paths = [synthetic.write(tmp_path / f"{head.run_id}.jsonl", [head, single]) for head in heads]
+    assert len(compare(*paths).rows) == 1, "of one device it is no matter what runs beside it"
+
+
+def test_local_products_of_both_splits_are_two_cases(tmp_path: Path) -> None:
+    def of(name: str, column_us: float, row_us: float) -> Path:
+        found = [
+            msgspec.structs.replace(
+                layer(kernel, collective="", split=split, time_us=time_us), m=2048, n=4096, k=4096
+            )
+            for kernel, split, time_us in (
+                ("local-products-column", "column", column_us),
+                ("local-products-row", "row", row_us),
+            )
+        ]
+        return written(tmp_path / f"{name}.jsonl", *found)
+
+    found = compare(of("a", 100.0, 100.0), of("b", 50.0, 200.0))
+    ratios = {row.name: row.ratio for row in found.rows}
+    assert ratios["local-products-column"] == pytest.approx(2, rel=0.01)
+    assert ratios["local-products-row"] == pytest.approx(0.5, rel=0.01)
+    names = [one.name for one in PARALLEL if not one.collective]
+    assert [kernel.splits for kernel in PARALLEL if kernel.name in names] == [("column",), ("row",)]
+
+
+def test_layers_are_compared_with_what_leaves_the_same_result(tmp_path: Path) -> None:
+    times = {
+        "local-products-row": ("", 100.0),
+        "row-parallel": ("all-reduce", 200.0),
+        "row-parallel-overlap": ("all-reduce", 160.0),
+        "row-parallel-scatter": ("reduce-scatter", 150.0),
+        "row-parallel-scatter-overlap": ("reduce-scatter", 120.0),
+    }
+    records = [
+        layer(kernel, collective=exchanged, split="row", time_us=time_us)
+        for kernel, (exchanged, time_us) in times.items()
+    ]
+    rows = ladder(load(written(tmp_path / "a.jsonl", *records)))
+    found = {row.kernel: row for row in rows.itertuples()}
+    for name, base, speedup in (
+        ("row-parallel", "row-parallel", 1.0),
+        ("row-parallel-overlap", "row-parallel", 1.25),
+        ("row-parallel-scatter", "row-parallel-scatter", 1.0),
+        ("row-parallel-scatter-overlap", "row-parallel-scatter", 1.25),
+    ):
+        assert found[name].base_kernel == base
+        assert found[name].speedup == pytest.approx(speedup, rel=0.01)
+    assert np.isnan(rows.loc[rows["kernel"].eq("local-products-row"), "speedup"]).all()
+    tops = best(rows)
+    assert list(tops["kernel"]) == ["row-parallel-overlap", "row-parallel-scatter-overlap"]
 
 
 def test_a_collective_alone_ranks_nowhere(tmp_path: Path) -> None:

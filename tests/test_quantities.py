@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemmbench.quantities import counted, parse_duration, parse_percent
+from gemmbench.quantities import counted, parse_duration, parse_percent, size_text
 from gemmbench.show.progress import span
 from gemmkernels.errors import GemmbenchError
 from gemmkernels.problem import parse_shape
@@ -57,6 +57,12 @@ def test_any_text_is_a_shape_or_a_clear_error(text: str) -> None:
 )
 def test_spans_are_written_as_people_say_them(seconds: float, text: str) -> None:
     assert span(seconds) == text
+
+
+def test_sizes_are_binary() -> None:
+    assert [size_text(size) for size in (512, 2048, 2**25, 3 * 2**29)] == [
+        *("512 B", "2 KiB", "32 MiB", "1.5 GiB"),
+    ]
 
 
 def test_counts_are_written_as_people_say_them() -> None:

@@ -162,7 +162,7 @@ class Verifier:
         for index, out in enumerate(self._run(execute, spread)):
             where = f" of operand set {index}" if index else ""
             found = _rows(out, rows).double()
-            self.error = max(self.error, _hold(found, reference, bound, rows, where))
+            self.error = max(self.error, hold(found, reference, bound, rows, where))
 
     def _run(
         self, execute: Execute, spread: Callable[[], None] | None
@@ -192,8 +192,6 @@ class Verifier:
 
     def _bound(self) -> "tuple[torch.Tensor, torch.Tensor, torch.Tensor]":
         """(rows, R, bound) of the rows looked at: first, last, and a seeded choice between."""
-        import torch
-
         if self._rounding is not None:
             return self._rounding
         operands, problem = self.operands, self.operands.problem
@@ -201,12 +199,7 @@ class Verifier:
         each = 4 * problem.batch * problem.n * problem.k
         wanted = min(problem.m, max(8, int(ROUNDING_FLOP[operands.device.kind] / each)))
         wanted = problem.m if problem.experts > 1 else wanted  # no row of any expert is left out
-        chooser = torch.Generator().manual_seed(self.seed)
-        order = torch.randperm(problem.m, generator=chooser)
-        if wanted < problem.m:  # the first, the last, and a choice of the others
-            inner = order[(order > 0) & (order < problem.m - 1)][: wanted - 2]
-            order = torch.cat((torch.tensor([0, problem.m - 1]), inner))
-        rows = torch.sort(order).values.to(device)
+        rows = sample(problem.m, wanted, seed=self.seed).to(device)
         a, b = values(operands)
         a = _rows(a, rows)
         reference, size = product(operands, a, b), product(operands, a.abs(), b.abs())
@@ -226,6 +219,17 @@ def gamma(k: int, unit: float, terms: int) -> float:
         return 0.0
     confidence = math.sqrt(2 * math.log(2 * terms / FAILURE)) / (1 - unit)
     return math.expm1(confidence * math.sqrt(k) * unit + k * unit**2 / (1 - unit))
+
+
+def sample(count: int, wanted: int, *, seed: int) -> "torch.Tensor":
+    """The rows to look at, in order: all, or the first, the last, and a choice of the others."""
+    import torch
+
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    if wanted < count:
+        inner = order[(order > 0) & (order < count - 1)][: wanted - 2]
+        order = torch.cat((torch.tensor([0, count - 1]), inner))
+    return torch.sort(order).values
 
 
 def _rows(matrix: "torch.Tensor", rows: "torch.Tensor") -> "torch.Tensor":
@@ -347,12 +351,12 @@ def _scale_exactly(operands: Operands) -> None:
         scale.copy_(found.to(scale.dtype).expand(scale.shape))
 
 
-def _hold(
+def hold(
     found: "torch.Tensor",
     reference: "torch.Tensor",
     bound: "torch.Tensor",
     rows: "torch.Tensor",
-    where: str,
+    where: str = "",
 ) -> float:
     """The largest error as a multiple of the bound; raises WrongError above 1, or for a NaN."""
     import torch

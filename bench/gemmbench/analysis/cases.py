@@ -17,7 +17,10 @@ from gemmkernels.problem import shape_text
 if TYPE_CHECKING:
     import pandas as pd
 
-KEY = ("m", "n", "k", "batch", "experts", "ranks", "layout", "data", "precision", "modes", "kernel")
+KEY = (
+    *("m", "n", "k", "batch", "experts", "ranks", "at_once", "layout", "data", "precision"),
+    *("modes", "kernel"),
+)
 _CASE = ("kernel", "tier", "base", "encoding", "launch", "cache")
 _ROW = ("run_id", "repeat", "status", "verdict", "time_us", "time_us_low", "time_us_high")
 _BAD = ("wrong", "failed", "timeout")
@@ -25,7 +28,11 @@ _NAN = math.nan
 
 
 class Key(NamedTuple):
-    """What two rows must share: the problem, and the kernel or the tier."""
+    """What two rows must share: the problem, and the kernel or the tier.
+
+    `at_once` is how many of several ranks are on a node; 1 for one device alone, whatever was
+    measured beside it.
+    """
 
     m: int
     n: int
@@ -33,6 +40,7 @@ class Key(NamedTuple):
     batch: int
     experts: int
     ranks: int
+    at_once: int
     layout: str
     data: str
     precision: str
@@ -46,7 +54,8 @@ class Key(NamedTuple):
             return shape
         if self.k == 1 and self.m == self.ranks:  # a message: see `Record`
             shape = size_text(self.m * self.n * precision(self.precision).bytes_out)
-        return f"{shape}, {self.ranks} ranks"
+        on_node = f", {self.at_once} a node" if self.at_once != self.ranks else ""
+        return f"{shape}, {self.ranks} ranks{on_node}"
 
     @property
     def text(self) -> str:
@@ -59,7 +68,8 @@ class Key(NamedTuple):
 
 def keys_of(df: "pd.DataFrame") -> list[Key]:
     """The key of each row of `load`."""
-    return list(map(Key._make, zip(*(values_of(df, name) for name in KEY), strict=True)))
+    found = map(Key._make, zip(*(values_of(df, name) for name in KEY), strict=True))
+    return [key._replace(at_once=1) if key.ranks == 1 < key.at_once else key for key in found]
 
 
 Unit = tuple[str, int]

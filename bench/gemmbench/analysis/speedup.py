@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -37,7 +37,7 @@ _PRECISIONS = {name: index for index, name in enumerate(PRECISIONS)}
 _NONE = Estimate(math.nan, math.nan, math.nan, 0)
 
 Case: TypeAlias = tuple[str, str, str, str, str]
-Group: TypeAlias = tuple[str, str]
+Group: TypeAlias = tuple[str, str, str]
 Speedup: TypeAlias = tuple[str | None, str | None, float, float, float, str]
 NO_SPEEDUP: Speedup = (None, None, math.nan, math.nan, math.nan, "")
 
@@ -52,6 +52,7 @@ class _Row(NamedTuple):
     base: bool
     contended: bool
     beside: bool
+    collective: str
     turn_us: Mapping[int, float]
 
 
@@ -77,7 +78,7 @@ def speedups(df: "pd.DataFrame") -> dict[Case, Speedup]:
     """The values of SPEEDUP_COLUMNS of each case that has times, as `ladder` tells them."""
     cases = _cases(df)
     bases = _bases(cases)
-    of_case = {case: bases[case[0], case[1]][case[3]] for case in cases}
+    of_case = {case: bases[_group(case, rows)][case[3]] for case, rows in cases.items()}
     quiet = {
         case: _quiet(cases[case], cases[base]) for case, base in of_case.items() if base != case
     }
@@ -127,25 +128,36 @@ def case_keys(df: "pd.DataFrame") -> list[Case]:
 def _cases(df: "pd.DataFrame") -> dict[Case, list[_Row]]:
     """The repeats with times of each case."""
     found: dict[Case, list[_Row]] = defaultdict(list)
-    names = ("status", "repeat", "tier", "base", "verdict", "beside", "turn_us", "collective")
-    for case, status, repeat, tier, base, verdict, beside, turn_us, collective in zip(
-        case_keys(df), *(values_of(df, name) for name in names), strict=True
+    names = ("status", "repeat", "tier", "base", "verdict", "beside", "collective", "turn_us")
+    ranks = values_of(df, "ranks")
+    for case, of_ranks, (status, repeat, tier, base, verdict, *rest) in zip(
+        case_keys(df),
+        ranks,
+        zip(*(values_of(df, name) for name in names), strict=True),
+        strict=True,
     ):
-        # Another tool takes no rounds of turns, and a collective alone has no ladder.
-        if status == "ok" and verdict != "imported" and collective != case[2]:
+        # Another tool takes no rounds of turns; a collective or local products alone are a part of
+        # what several ranks do, and no rung of a ladder.
+        exchanged = rest[1]
+        if exchanged == case[2] if exchanged else of_ranks > 1:
+            continue
+        if status == "ok" and verdict != "imported":
             found[case].append(
-                _Row(
-                    *(repeat, case[2], tier, case[3], base, verdict == "contended", beside, turn_us)
-                )
+                _Row(*(repeat, case[2], tier, case[3], base, verdict == "contended"), *rest)
             )
     return dict(found)
 
 
+def _group(case: Case, rows: Sequence[_Row]) -> Group:
+    """Of a layer of several ranks: what exchanges something else leaves another result."""
+    return case[0], case[1], rows[0].collective
+
+
 def _bases(cases: Mapping[Case, list[_Row]]) -> dict[Group, dict[str, Case]]:
-    """Of each (run, group): precision → the case that its speedups are over."""
+    """Of each (run, group, collective): precision → the case that its speedups are over."""
     members: dict[Group, list[Case]] = defaultdict(list)
-    for case in cases:
-        members[case[0], case[1]].append(case)
+    for case, some in cases.items():
+        members[_group(case, some)].append(case)
 
     standing = {case: (case[4] != "", rung(case[2], rows[0].tier)) for case, rows in cases.items()}
 

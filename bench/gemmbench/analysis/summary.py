@@ -13,7 +13,8 @@ def best(rows: "pd.DataFrame") -> "pd.DataFrame":
     """Of rows as `ladder` returns them, the fastest (TFLOP/s) of each run, precision and modes.
 
     Only `ok` ranks, and never what is contended, impossible or sparse, nor the local products of
-    several ranks, which are a part of their work. A noisy row ranks by the
+    several ranks, which are a part of their work; layers that exchange different things have each a
+    best, as they leave different results. A noisy row ranks by the
     lower end of its interval, so that noise alone wins nothing; one without an interval ranks last.
     Where the ladder's base did not run beside the best, the speedup is that of the same kernel on
     the largest shape where it did, and `speedup_shape` names it.
@@ -23,7 +24,7 @@ def best(rows: "pd.DataFrame") -> "pd.DataFrame":
     can = rows[sound & rows["tflops"].notna()]
     ranked = can.assign(_rank=ranks(can))
     top = ranked[ranked["_rank"] > -math.inf].sort_values("_rank", ascending=False, kind="stable")
-    chosen = top.drop_duplicates(["run_id", "precision", "modes"]).index
+    chosen = top.drop_duplicates(["run_id", "precision", "modes", "collective"]).index
     found = rows.loc[sorted(chosen)].assign(speedup_shape="")
     for index in found.index:
         other = _beside_base(rows, found.loc[index])

@@ -8,6 +8,7 @@ import click
 from gemmbench.cli.app import app, carry_out
 from gemmbench.cli.options import QUIET, asks
 from gemmbench.quantities import parse_duration, parse_percent
+from gemmbench.show.text import printable
 
 
 @app.command(epilog="Example: torchrun --nproc-per-node 8 -m gemmbench parallel")
@@ -97,16 +98,21 @@ def parallel(
 
 def _measure(request: Any, launched: Any, *, resume: str | None, quiet: bool) -> int:
     """Rank 0 speaks, and has the exit code; the others are silent, and end well but for a fault of
-    their own."""
+    their own, or where they have not met."""
     from gemmbench.runner.parallel.guard import Guard
+
+    guard = Guard(launched.rank, _last_word)
+    guard.start()  # before the imports below: numpy's threads must not take the signals
+    from gemmbench.runner.parallel.ranks import UnmetError
     from gemmbench.runner.parallel.run import carry_out as measure
     from gemmbench.show.parallel import Progress, Quiet, finish
     from gemmkernels.errors import GemmbenchError
 
     listener = Quiet() if quiet or launched.rank else Progress()
-    guard = Guard(launched.rank, listener.ending)
     try:
         outcome = measure(request, launched, guard, listener, resume=resume)
+    except UnmetError:
+        raise
     except GemmbenchError:
         if launched.rank:
             return 0
@@ -116,3 +122,8 @@ def _measure(request: Any, launched: Any, *, resume: str | None, quiet: bool) ->
     if outcome.path is not None:
         finish(outcome.path)
     return outcome.exit_code
+
+
+def _last_word(line: str) -> None:
+    """Of a run that its guard ends."""
+    click.echo(f"gemmbench: {printable(line, 2000)}", err=True)

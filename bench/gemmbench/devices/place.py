@@ -133,15 +133,27 @@ def near(pci_address: str | None, root: Path = Path("/")) -> tuple[int, ...]:
     listed = text(devices / pci_address / "local_cpulist") if pci_address else None
     if not pci_address or not listed or not re.fullmatch(_LIST, listed):
         return ()
-    cores = _cores(set(cpus_of(f"cpu:{listed}") or ()) & set(allowed_cpus()), root)
+    cpus = sorted(set(cpus_of(f"cpu:{listed}") or ()) & set(allowed_cpus()))
     beside = sorted(
         one for one in _gpus(devices) if text(devices / one / "local_cpulist") == listed
     )
-    if pci_address not in beside or len(cores) < len(beside):
-        return tuple(sorted(cpu for core in cores for cpu in core))
-    each, at = len(cores) // len(beside), beside.index(pci_address)
-    share = cores[at * each : (at + 1) * each]
-    return tuple(sorted(cpu for core in share for cpu in core))
+    if pci_address not in beside or len(_cores(cpus, root)) < len(beside):
+        return tuple(cpus)
+    return share(cpus, beside.index(pci_address), len(beside), root)
+
+
+def share(cpus: Sequence[int], at: int, of: int, root: Path = Path("/")) -> tuple[int, ...]:
+    """One of `of` even shares of the CPUs, the first at 0; what is left over is left idle.
+
+    The threads of a core stay together while there is a core for each share; where there are not
+    even as many CPUs, some shares are the same one.
+    """
+    cores = _cores(cpus, root)
+    if len(cores) < of:
+        cores = [(cpu,) for cpu in sorted(cpus)]
+    each = len(cores) // of
+    mine = cores[at * each : (at + 1) * each] if each else [cores[at % len(cores)]]
+    return tuple(sorted(cpu for core in mine for cpu in core))
 
 
 def _gpus(devices: Path) -> list[str]:
@@ -153,7 +165,7 @@ def _gpus(devices: Path) -> list[str]:
     return found
 
 
-def _cores(cpus: set[int], root: Path) -> list[tuple[int, ...]]:
+def _cores(cpus: Iterable[int], root: Path) -> list[tuple[int, ...]]:
     """The CPUs by physical core, in order."""
     topology = root / "sys/devices/system/cpu"
     found: dict[str, list[int]] = {}

@@ -34,6 +34,9 @@ def gather(device: Device | None) -> Evidence:
     """
     import torch
 
+    # In a process of its own, and so before this one holds memory of the device.
+    blocks = measure_mlp(device) if device is not None else ()
+    layers = measure_attention(device) if device is not None else ()
     has_compiler = triton_version() is not None
     old = None if has_compiler else kept()
     return Evidence(
@@ -41,8 +44,8 @@ def gather(device: Device | None) -> Evidence:
         torch=str(torch.__version__),
         emitted=old.emitted if old else (*_instructions(), *_encodings()),
         casts=casts("cuda" if device is not None and device.is_gpu else "cpu"),
-        attention=measure_attention(device) if device is not None else (),
-        mlp=measure_mlp(device) if device is not None else (),
+        attention=layers,
+        mlp=blocks,
     )
 
 
@@ -99,8 +102,16 @@ def _encodings() -> tuple[Emitted, ...]:
 
 def shipped(device: Device) -> Evidence:
     """What ships: autocast as a CPU has it, whatever device the layers were measured on, since the
-    tests hold it on any machine."""
-    return msgspec.structs.replace(gather(device), casts=casts("cpu"))
+    tests hold it on any machine; and only layers that have a figure to tell."""
+    found = gather(device)
+    return msgspec.structs.replace(
+        found,
+        casts=casts("cpu"),
+        attention=tuple(
+            one for one in found.attention if one.time_us and one.verdict != "contended"
+        ),
+        mlp=tuple(one for one in found.mlp if one.ratio),
+    )
 
 
 if __name__ == "__main__":

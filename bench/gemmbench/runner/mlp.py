@@ -38,7 +38,8 @@ WAYS = ("eager", "compiled")
 def measure_mlp(device: Device) -> tuple[Mlp, ...]:
     """Each block eager and compiled, in turns with its products alone.
 
-    Without a compiler that works the compiled ones have a reason in place of figures.
+    Without a compiler that works the compiled ones have a reason in place of figures, and all of
+    them where the process dies without it too.
     """
     told = msgspec.json.encode(device)
     try:
@@ -47,8 +48,15 @@ def measure_mlp(device: Device) -> tuple[Mlp, ...]:
         reason = f"torch.compile: {error}"
     try:
         found = run_apart(MODULE, "eager", tuple[Mlp, ...], told=told, timeout_s=TIMEOUT_S)
-    except DiedError:
-        return ()
+    except DiedError as error:
+        reasons = {"eager": str(error), "compiled": reason}
+        return tuple(
+            msgspec.structs.replace(
+                _nothing(block, device, by=scale_for(device)), how=how, reason=why
+            )
+            for block in BLOCKS
+            for how, why in reasons.items()
+        )
     return tuple(
         msgspec.structs.replace(one, reason=reason) if one.how == "compiled" else one
         for one in found
@@ -72,14 +80,12 @@ def measured(
     )
 
 
-def _of_block(
-    block: Block, device: Device, *, by: int, compiling: bool, max_time_s: float
-) -> tuple[Mlp, ...]:
+def _nothing(block: Block, device: Device, *, by: int) -> Mlp:
+    """What is known of a block before it is measured."""
     import torch
 
-    small, dtype = block.scaled(by), torch.bfloat16
-    spec = match(device)
-    nothing = Mlp(
+    small, spec = block.scaled(by), match(device)
+    return Mlp(
         device=device.name,
         device_id=spec.id if spec and spec.scaled == 1.0 else "",
         torch=str(torch.__version__),
@@ -91,6 +97,15 @@ def _of_block(
         scale=by,
         how="",
     )
+
+
+def _of_block(
+    block: Block, device: Device, *, by: int, compiling: bool, max_time_s: float
+) -> tuple[Mlp, ...]:
+    import torch
+
+    small, dtype = block.scaled(by), torch.bfloat16
+    nothing = _nothing(block, device, by=by)
     functions: dict[str, Callable[[], object]] = {}
     found: dict[str, Measurement] = {}
     reasons = {} if compiling else {"compiled": "not compiled"}

@@ -49,11 +49,12 @@ def tables(
 
 
 def connected(rows: "pd.DataFrame") -> str:
-    """How many ranks, and what connects them: `8 ranks by nccl 2.27.5`."""
-    one = next(rows_of(rows.head(1), ("software", "ranks")))
+    """How many ranks, and what connects them: `8 ranks, 4 a node, by nccl 2.27.5`."""
+    one = next(rows_of(rows.head(1), ("software", "ranks", "at_once")))
     known = dict(part.split("=", 1) for part in one.software.split("; ") if "=" in part)
     by = next((f" by {name} {known[name]}" for name in _LIBRARIES if name in known), "")
-    return printable(counted(one.ranks, "rank") + by, 120)
+    on_node = f", {one.at_once} a node," if one.at_once != one.ranks else ""
+    return printable(f"{counted(one.ranks, 'rank')}{on_node}{by}", 120)
 
 
 def _messages(rows: "pd.DataFrame", title: str) -> Table:
@@ -204,10 +205,6 @@ class Quiet:
 
     def ended(self, record: Record) -> None: ...
 
-    def ending(self, line: str) -> None:
-        """The last word of a run that ends here."""
-        _say(line)
-
 
 class Progress(Quiet):
     """One line a finished case, on standard error."""
@@ -220,7 +217,8 @@ class Progress(Quiet):
 
         self._target = header.method.target
         cases = sum(len(group.cases) for group in groups)
-        ranks = groups[0].ranks if groups else 1
+        ranks = header.request["ranks"]
+        assert isinstance(ranks, int)
         _tell(f"{counted(ranks, 'rank')} of {header.device.name} ({header.device.architecture})")
         _tell(
             f"{counted(cases, 'case')} in {counted(len(groups), 'group')}, preset "

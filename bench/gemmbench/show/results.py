@@ -43,12 +43,13 @@ _NUMBERS = frozenset(
 def results(rows: "pd.DataFrame", *, unsupported: bool = False) -> tuple[Table, ...]:
     """A table a run, of rows as `analysis.speedup.ladder` returns them, and one of what is sparse.
 
-    Unsupported cases are only counted unless they are asked for.
+    Unsupported cases are only counted unless they are asked for, or there are no others.
     """
     found: list[Table] = []
     several = rows["run_id"].nunique() > 1
     for _, part in rows.groupby("run_id", sort=False):
-        shown = part if unsupported else part[part["status"] != "unsupported"]
+        supported = part["status"] != "unsupported"
+        shown = part if unsupported or not supported.any() else part[supported]
         title, hidden = caption(part), len(part) - len(shown)
         if several:
             title = f"{printable(part['file'].iloc[0], 80)}: {title}"

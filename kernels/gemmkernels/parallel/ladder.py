@@ -28,10 +28,10 @@ PARALLEL: tuple[ParallelKernel, ...] = (
         collective="reduce-scatter",
     ),
     ParallelKernel(
-        name="local-products",
-        summary="the product of a rank's own shards, without any communication",
+        name="local-products-column",
+        summary="the product by a rank's own columns of the weights, without any communication",
         bind="local_products:bind",
-        splits=("column", "row"),
+        splits=("column",),
         output="out",
     ),
     ParallelKernel(
@@ -51,6 +51,13 @@ PARALLEL: tuple[ParallelKernel, ...] = (
         output="out",
         collective="all-gather",
         overlaps=True,
+    ),
+    ParallelKernel(
+        name="local-products-row",
+        summary="the product of a rank's own terms of the sums, without any communication",
+        bind="local_products:bind",
+        splits=("row",),
+        output="out",
     ),
     ParallelKernel(
         name="row-parallel",
@@ -77,6 +84,7 @@ PARALLEL: tuple[ParallelKernel, ...] = (
         splits=("row",),
         output="part",
         collective="reduce-scatter",
+        base=True,
     ),
     ParallelKernel(
         name="row-parallel-scatter-overlap",

@@ -1,7 +1,7 @@
 """The tensors of one rank, and what fills them."""
 
 import zlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gemmkernels.device import Device
@@ -90,15 +90,24 @@ def allocate_shards(
     return tuple(found)
 
 
-def fill_shards(shards: Shards, *, data: str = "normal", seed: int = 0) -> None:
-    """Fill all of a rank's tensors in place; each rank draws other values."""
+def fill_shards(
+    shards: Shards, *, data: str = "normal", seed: int = 0, outputs: bool = True
+) -> None:
+    """Fill a rank's tensors in place, or only what its kernels read; each rank draws others."""
+    check_data(data)
+    inputs = {"column": ("part", "x", "weight"), "row": ("x", "weight")}
+    for name in shapes_of(shards.task):
+        if outputs or name in inputs.get(shards.task.split, ("part", "whole")):
+            drawn_for = shard_of(shards, name, rank=shards.rank, data=data, seed=seed)
+            shards.tensor(name).copy_(drawn_for)
+
+
+def shard_of(shards: Shards, name: str, *, rank: int, data: str, seed: int) -> "torch.Tensor":
+    """What any rank has in that tensor, as `fill_shards` draws it."""
     import torch
 
-    check_data(data)
-    for item in fields(shards):
-        tensor = getattr(shards, item.name)
-        if isinstance(tensor, torch.Tensor):
-            generator = torch.Generator(device=tensor.device)
-            generator.manual_seed(zlib.crc32(f"{item.name}:{seed}:{shards.rank}".encode()))
-            wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32
-            tensor.copy_(drawn(tensor.shape, data, generator, wide))
+    tensor = shards.tensor(name)
+    generator = torch.Generator(device=tensor.device)
+    generator.manual_seed(zlib.crc32(f"{name}:{seed}:{rank}".encode()))
+    wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+    return drawn(tensor.shape, data, generator, wide).to(tensor.dtype)

@@ -4,9 +4,10 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import geometric_mean
 from typing import Any
 
-from gemmbench.analysis.claims.evidence import Known
+from gemmbench.analysis.claims.evidence import Known, decide
 from gemmbench.analysis.judge import SINGLE
 from gemmbench.analysis.rows import rows_of
 from gemmbench.timing.statistics import Estimate, with_floor
@@ -41,6 +42,15 @@ class Side:
     @property
     def all(self) -> list[Any]:
         return [row for rows in self.rows.values() for row in rows]
+
+    @property
+    def is_sustained(self) -> bool:
+        """Was each turn settled and long, as for the other claims? Another tool has no preset."""
+        return all(row.preset == "sustained" or row.tool for row in self.all)
+
+    @property
+    def decides(self) -> bool:
+        return self.is_sustained and decide(*self.all)
 
     @property
     def label(self) -> str:
@@ -151,7 +161,7 @@ def size_of(pair: Pair, size: int) -> Size:
     nccl, rccl = ([row.busbw_gbps for row in rows] for rows in found)
     times = [[row.time_us for row in rows] for rows in found]
     ratio = _ratio(times[0], times[1], math.hypot(*map(_within, found)))
-    return Size(size, ratio, geomean(nccl), geomean(rccl))
+    return Size(size, ratio, geometric_mean(nccl), geometric_mean(rccl))
 
 
 def overall_of(pair: Pair) -> Estimate:
@@ -159,14 +169,14 @@ def overall_of(pair: Pair) -> Estimate:
     sides = (pair.nccl, pair.rccl)
     times = [
         [
-            geomean([by_repeat[one] for by_repeat in found])
+            geometric_mean([by_repeat[one] for by_repeat in found])
             for one in dict.fromkeys(one for by_repeat in found for one in by_repeat)
             if all(one in by_repeat for by_repeat in found)
         ]
         for found in ([side.times(size) for size in pair.large] for side in sides)
     ]
     if not all(times):  # no repeat has every size
-        times = [[geomean([_time(side, size) for size in pair.large])] for side in sides]
+        times = [[geometric_mean([_time(side, size) for size in pair.large])] for side in sides]
     halves = [math.hypot(*(_within(side.rows[size]) for side in sides)) for size in pair.large]
     return _ratio(times[0], times[1], math.nan if any(map(math.isnan, halves)) else max(halves))
 
@@ -193,16 +203,4 @@ def _within(rows: Sequence[Any]) -> float:
 
 
 def _time(side: Side, size: int) -> float:
-    return geomean([row.time_us for row in side.rows[size]])
-
-
-def geomean(values: Sequence[float]) -> float:
-    return math.exp(sum(map(math.log, values)) / len(values))
-
-
-def size_text(size: int) -> str:
-    """Bytes: 64 MiB."""
-    for scale, unit in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
-        if size >= scale:
-            return f"{size / scale:.4g} {unit}"
-    return f"{size} B"
+    return geometric_mean([row.time_us for row in side.rows[size]])

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import geometric_mean
 
 from gemmbench.analysis.claims.alike import (
     LARGE,
@@ -9,14 +10,13 @@ from gemmbench.analysis.claims.alike import (
     Side,
     Size,
     apart,
-    geomean,
     overall_of,
     sides_of,
     size_of,
-    size_text,
 )
 from gemmbench.analysis.claims.claim import Decision, Figure, Verdict, number
 from gemmbench.analysis.claims.evidence import H100, MI300X, Known, decide, said, standing
+from gemmbench.quantities import size_text
 from gemmbench.timing.statistics import Estimate
 
 RANKS = 8
@@ -40,7 +40,7 @@ def rccl_30(known: Known) -> Decision:
         because = f"It is about all-reduce over 8 GPUs. {_missing(known, sides, pairs)}"
         return Decision(verdict="undecided here", because=because, here=here, needs=_needs(sides))
     overall, sizes = overall_of(best), [size_of(best, one) for one in best.shared]
-    measured = decide(*best.rows)
+    measured = best.nccl.decides and best.rccl.decides
     verdict = _verdict(overall) if measured else "undecided here"
     return Decision(
         verdict=verdict,
@@ -63,9 +63,10 @@ def _may(pair: Pair) -> bool:
     return _is_the_claims(pair) and bool(pair.large)
 
 
-def _worth(pair: Pair) -> tuple[int, int, int]:
+def _worth(pair: Pair) -> tuple[bool, int, int, int]:
     """Of several pairs the one that may rather decide, then that of more sizes and repeats."""
-    return -max(map(standing, pair.rows)), len(pair.large), len(pair.rows)
+    rank = (pair.nccl.is_sustained, -max(map(standing, pair.rows)))
+    return *rank, len(pair.large), len(pair.rows)
 
 
 def _verdict(overall: Estimate) -> Verdict:
@@ -85,8 +86,10 @@ def _because(pair: Pair, overall: Estimate, sizes: Sequence[Size]) -> str:
         f"{_over(large)}; by size: {by_size}. {_READ}."
     )
     if small:
-        mean = geomean([one.ratio.value for one in small])
+        mean = geometric_mean([one.ratio.value for one in small])
         text += f" Smaller messages, which tell latency, count apart: {100 * mean:.1f}%."
+    if not pair.nccl.is_sustained:
+        text += f" The preset {pair.nccl.way[1]} measures no sustained rate: it decides nothing."
     return text + " It is of the libraries and of the links of the two machines together."
 
 
@@ -141,8 +144,9 @@ def _told_pair(pair: Pair) -> str:
 
 def _told_side(side: Side) -> str:
     size = max(side.rows)
-    gbps = geomean([row.busbw_gbps for row in side.rows[size]])
+    gbps = geometric_mean([row.busbw_gbps for row in side.rows[size]])
     mark = "" if decide(*side.all) else f", {said(*side.all).lower()}"
+    mark += "" if side.is_sustained else f", {side.way[1]}"
     return (
         f"{side.over}: {side.name}: {number(gbps)} GB/s bus bandwidth of all-reduce at "
         f"{size_text(size)}{mark}"
@@ -190,7 +194,7 @@ def _needs(sides: Sequence[Side]) -> str:
     has = {
         (side.library, side.device_id)
         for side in sides
-        if (side.ranks, side.on_node) == (RANKS, RANKS) and decide(*side.all)
+        if (side.ranks, side.on_node) == (RANKS, RANKS) and side.decides
     }
     wanted = [
         name

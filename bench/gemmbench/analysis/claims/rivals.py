@@ -1,8 +1,8 @@
 """Claims about one chip against another: two runs of the same problems, or what is published."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import geometric_mean
 from typing import Any
 
 from gemmbench.analysis.claims.claim import Decision, Figure, about
@@ -168,7 +168,7 @@ def _told(pair: _Pair) -> str:
 
 
 def _geomean(pairs: Sequence[_Pair]) -> float:
-    return math.exp(sum(math.log(one.ratio) for one in pairs) / len(pairs))
+    return geometric_mean([one.ratio for one in pairs])
 
 
 def _way(row: Any) -> Way:

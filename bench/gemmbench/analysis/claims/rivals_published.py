@@ -1,8 +1,8 @@
 """MI300X beside H100 in what others published: sets of figures, and what differs within each."""
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from statistics import geometric_mean
 
 from gemmbench.analysis.claims.claim import Decision, Figure, Verdict, number
 from gemmbench.analysis.claims.evidence import H100, MI300X
@@ -98,7 +98,7 @@ def _caution(pairs: Set) -> str:
 
 
 def _mean(pairs: Set) -> float:
-    return math.exp(sum(math.log(one.ratio) for one in pairs) / len(pairs))
+    return geometric_mean([one.ratio for one in pairs])
 
 
 def _side(mean: float) -> int:

@@ -1,14 +1,15 @@
-"""Is what the ranks compute together right? Every rank compares its part with the whole result.
+"""Is what the ranks compute together right, bit for bit? Every rank checks its part of the result.
 
-Small whole numbers, so that products, sums and what is sent of them are exact in every precision
-and in any order: each rank makes the whole of X and W from a seed, multiplies them alone, and
-compares its own part bit for bit.
+Whole numbers. Of a product each rank's K terms are built as in `verify`: column K-1-k of X is minus
+its column k, plus a sparse difference, and W is the same there. Partial sums pass 2¹² by far and
+are exact in fp32; the result is that of the differences alone, so small that its sum over all ranks
+is exact in the type that is sent, in any order.
 """
 
 import zlib
 from typing import TYPE_CHECKING
 
-from gemmbench.verify import WrongError
+from gemmbench.verify import CACHED_BYTES, WrongError, numerics
 from gemmkernels.kernel import Launch
 from gemmkernels.parallel.kernel import ParallelKernel
 from gemmkernels.parallel.shards import Shards
@@ -19,48 +20,69 @@ if TYPE_CHECKING:
 SPREAD = 30.0
 """Standard deviation of a sum, at most: bf16 holds whole numbers up to 256, over 8 times that."""
 
-LARGEST = 3
-"""Of what is summed over ranks: less where over 85 ranks could reach 256."""
+PARTIAL = 2.0**22
+"""What partial sums come near at most: exact in fp32, truncated or not. Of fp64 it is 2³³."""
+
+_LARGEST_SENT = 2**15 - 1
 
 
 class ExactCheck:
     """Fills a rank's tensors with whole numbers, and knows what must come of them.
 
-    Keeps the whole result of the last few seeds: kernels of a group share them.
+    Keeps whole results for the other kernels of a group, in 256 MiB.
     """
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, str, str], torch.Tensor] = {}
+        self._expected: torch.Tensor | None = None
 
     def fill(self, shards: Shards, kernel: ParallelKernel, salt: int) -> None:
-        """Inputs of whole numbers, and NaN in all that the kernel is to write."""
-        nan = float("nan")
-        shards.part.fill_(nan)
-        if not shards.task.split:
+        """Inputs of whole numbers, NaN in all that the kernel is to write, and what must come of
+        it; nothing is exchanged."""
+        self._expected = None
+        poison(shards)
+        task, rank = shards.task, shards.rank
+        if not task.split:
             self._fill_message(shards, kernel, salt)
             return
-        x, weight = _x(shards, salt), _weight(shards, salt)
-        task, rank = shards.task, shards.rank
-        shards.tensor("out").fill_(nan)
+        x, weight, result = _block(shards, salt, rank)
+        shards.tensor("weight").copy_(weight)
+        shards.tensor("x").copy_(x)
         if task.split == "column":
-            shards.tensor("whole").fill_(nan)
             shards.part.copy_(x.chunk(task.ranks)[rank])
-            shards.tensor("x").copy_(x)
-            shards.tensor("weight").copy_(weight.chunk(task.ranks)[rank])
+        del x, weight
+        if task.split == "column" or not kernel.collective:
+            self._expected = result
+            return
+        problem = task.problem
+        key = (salt, problem.shape, problem.precision)
+        if key not in self._known:
+            for other in range(task.ranks):
+                if other != rank:
+                    result += _block(shards, salt, other)[2]
+            self._known[key] = result
+            while sum(kept.nbytes for kept in self._known.values()) > CACHED_BYTES:
+                del self._known[next(iter(self._known))]
+            self._expected = result
         else:
-            shards.tensor("x").copy_(x.chunk(task.ranks, dim=1)[rank])
-            shards.tensor("weight").copy_(weight.chunk(task.ranks, dim=1)[rank])
+            self._expected = self._known[key]
 
-    def compare(self, shards: Shards, kernel: ParallelKernel, launch: Launch, salt: int) -> None:
-        """Raises WrongError where an element of the output differs."""
+    def compare(self, shards: Shards, kernel: ParallelKernel, launch: Launch) -> None:
+        """Raises WrongError where an element of the output differs from what `fill` expects."""
         import torch
 
-        found = shards.tensor(kernel.output)
-        expected = self._expected(shards, kernel, launch, salt).to(found.dtype)
+        found, expected = shards.tensor(kernel.output), self._expected
+        assert expected is not None, "fill comes first"
+        if shards.task.split:
+            order = rows_of(shards, kernel, launch)
+            expected = expected.index_select(0, order.to(expected.device))
+        expected = expected.to(found.dtype)
         if torch.equal(found, expected):
             return
         differ = found != expected
-        row, column = (int(i) for i in differ.nonzero()[0])
+        # Rows first: a GPU's nonzero refuses more than 2³¹ elements.
+        row = int(differ.any(1).nonzero()[0])
+        column = int(differ[row].nonzero()[0])
         raise WrongError(
             f"exact: element ({row}, {column}) is {float(found[row, column]):.9g}, expected "
             f"{float(expected[row, column]):.9g}; {int(differ.sum())} of {found.numel()} differ"
@@ -68,58 +90,43 @@ class ExactCheck:
 
     def forget(self) -> None:
         self._known.clear()
+        self._expected = None
 
     def _fill_message(self, shards: Shards, kernel: ParallelKernel, salt: int) -> None:
         task, rank, whole = shards.task, shards.rank, shards.tensor("whole")
         if kernel.collective == "all-gather":
-            whole.fill_(float("nan"))
-            shards.part.copy_(_message(shards, salt, task.ranks)[rank : rank + 1])
-        else:
-            whole.copy_(_message(shards, salt, rank))
-
-    def _expected(
-        self, shards: Shards, kernel: ParallelKernel, launch: Launch, salt: int
-    ) -> "torch.Tensor":
-        task, rank = shards.task, shards.rank
-        if not task.split:
-            return self._exchanged(shards, kernel, salt)
-        if kernel.name == "local-products" and task.split == "row":
-            return _product(shards.tensor("x"), shards.tensor("weight"))
-        whole = self._kept(shards, salt)
-        chunks = int(launch.config.get("chunks", 1))
-        rows = whole.shape[0] // (task.ranks * chunks)
-        if task.split == "column":
-            # Of each chunk the rows of every rank: see column_parallel_overlap.
-            dealt = whole.view(task.ranks, chunks, rows, -1).transpose(0, 1)
-            return dealt.reshape(whole.shape)
-        if kernel.output == "part":
-            dealt = whole.view(chunks, task.ranks, rows, -1)[:, rank]
-            return dealt.reshape(shards.part.shape)
-        return whole
-
-    def _kept(self, shards: Shards, salt: int) -> "torch.Tensor":
-        """X W^T, of the columns that this rank has any of."""
-        problem = shards.task.problem
-        key = (salt, shards.task.split, f"{problem.shape} {problem.precision}")
-        if key not in self._known:
-            x, weight = _x(shards, salt), _weight(shards, salt)
-            if shards.task.split == "column":
-                weight = weight.chunk(shards.task.ranks)[shards.rank]
-            self._known[key] = _product(x, weight)
-        return self._known[key]
-
-    def _exchanged(self, shards: Shards, kernel: ParallelKernel, salt: int) -> "torch.Tensor":
-        task, rank = shards.task, shards.rank
-        if kernel.collective == "all-gather":
-            return _message(shards, salt, task.ranks)
-        total = sum(_message(shards, salt, other).float() for other in range(task.ranks))
-        assert not isinstance(total, int)
-        return total if kernel.output == "whole" else total[rank : rank + 1]
+            self._expected = _message(shards, salt, task.ranks)
+            shards.part.copy_(self._expected[rank : rank + 1])
+            return
+        whole.copy_(_message(shards, salt, rank))
+        rows = slice(None) if kernel.output == "whole" else slice(rank, rank + 1)
+        total = _message(shards, salt, 0)[rows].double()
+        for other in range(1, task.ranks):
+            total += _message(shards, salt, other)[rows]
+        self._expected = total
 
 
-def _product(x: "torch.Tensor", weight: "torch.Tensor") -> "torch.Tensor":
-    """In fp32, which holds every whole number on the way, whatever it is multiplied as."""
-    return x.float() @ weight.float().T
+def poison(shards: Shards) -> None:
+    """NaN in all that the kernels may write, and in what they write on the way."""
+    nan = float("nan")
+    for name in ("whole", "out", "part"):
+        if getattr(shards, name) is not None:
+            shards.tensor(name).fill_(nan)
+
+
+def rows_of(shards: Shards, kernel: ParallelKernel, launch: Launch) -> "torch.Tensor":
+    """The row of the whole product that is in each row of a rank's output: kernels in chunks have
+    another order (see `column_parallel_overlap`, `row_parallel_scatter_overlap`)."""
+    import torch
+
+    task = shards.task
+    rows = torch.arange(task.problem.m)
+    chunks = int(launch.config.get("chunks", 1))
+    if task.split == "column" and kernel.collective:
+        return rows.view(task.ranks, chunks, -1).transpose(0, 1).reshape(-1)
+    if kernel.output == "part":
+        return rows.view(chunks, task.ranks, -1)[:, shards.rank].reshape(-1)
+    return rows
 
 
 def _generator(shards: Shards, name: str, salt: int) -> "torch.Generator":
@@ -131,35 +138,63 @@ def _generator(shards: Shards, name: str, salt: int) -> "torch.Generator":
 
 
 def _message(shards: Shards, salt: int, rank: int) -> "torch.Tensor":
-    """[R, N] whole numbers of -3 … 3 that a rank gives; others for each rank and salt."""
+    """[R, N] whole numbers that a rank gives; others for each rank and salt.
+
+    As large as their sum is exact whatever they are; over so many ranks that not even ones are, so
+    thin that it does not stray far.
+    """
     import torch
 
-    largest = max(1, min(LARGEST, 256 // shards.task.ranks))
+    ranks, whole = shards.task.ranks, shards.tensor("whole")
+    exact = int(2 / torch.finfo(whole.dtype).eps)
+    largest = max(1, min(_LARGEST_SENT, exact // ranks))
     generator = _generator(shards, f"message {rank}", salt)
-    shape, device = shards.tensor("whole").shape, shards.device.torch_device
-    return torch.randint(
-        *(-largest, largest + 1, shape), generator=generator, device=device, dtype=torch.int8
+    shape, device = whole.shape, shards.device.torch_device
+    found = torch.randint(
+        *(-largest, largest + 1, shape), generator=generator, device=device, dtype=torch.int16
     )
+    if ranks > exact:
+        kept = min(1.0, SPREAD**2 / (ranks * 2 / 3))
+        found *= torch.rand(shape, generator=generator, device=device) < kept
+    return found
 
 
-def _x(shards: Shards, salt: int) -> "torch.Tensor":
-    """[M, K] of -1, 0 and 1, so thin that no sum of K products strays far."""
+def _block(shards: Shards, salt: int, rank: int) -> "tuple[torch.Tensor, ...]":
+    """(X, W, X W^T) of a rank: of columns [M, K] and [N/R, K], of rows [M, K/R] and [N, K/R]."""
     import torch
 
-    problem = shards.task.problem
-    generator, device = _generator(shards, "x", salt), shards.device.torch_device
-    shape = (problem.m, problem.k)
-    kept = min(1.0, SPREAD**2 / (problem.k * (2 / 3) * (2 / 3)))
-    thin = torch.rand(shape, generator=generator, device=device) < kept
-    found = torch.randint(-1, 2, shape, generator=generator, device=device, dtype=torch.int8)
-    return found * thin
+    task, device = shards.task, shards.device.torch_device
+    problem, constants = task.problem, numerics(task.problem.numerics)
+    by_row = task.split == "row"
+    terms = problem.k // task.ranks if by_row else problem.k
+    columns = problem.n if by_row else problem.n // task.ranks
+    half, middle = divmod(terms, 2)
+    wide = torch.float64 if problem.precision == "fp64" else torch.float32
+    # All ranks have the same X where W is split along N.
+    of_x = _generator(shards, f"x {rank if by_row else ''}", salt)
+    of_weight = _generator(shards, f"weight {rank}", salt)
 
-
-def _weight(shards: Shards, salt: int) -> "torch.Tensor":
-    """[N, K] of -1, 0 and 1."""
-    import torch
-
-    problem = shards.task.problem
-    generator, device = _generator(shards, "weight", salt), shards.device.torch_device
-    shape = (problem.n, problem.k)
-    return torch.randint(-1, 2, shape, generator=generator, device=device, dtype=torch.int8)
+    # Long ones, which a shorter type would round, by short ones.
+    largest, least = constants.largest, constants.least or constants.largest // 2 + 1
+    partial = max(PARTIAL, constants.partial)
+    mean = min(2.0, partial / max(1, half) / (0.75 * largest))
+    shape = (problem.m, half)
+    left = torch.randint(least, largest, shape, generator=of_x, device=device).to(wide)
+    # The mean square of `right` is this at most; the sum over ranks is of as many more terms.
+    square = mean**2 * 13 / 12 + min(mean, 0.25)
+    summed = max(1, half) * square * (task.ranks if by_row else 1)
+    kept = torch.rand(shape, generator=of_x, device=device) < min(1.0, SPREAD**2 / summed)
+    sign = torch.randint(0, 2, shape, generator=of_x, device=device, dtype=torch.int8) * 2 - 1
+    differ = (sign * kept).to(wide)
+    shape = (columns, half)
+    u, v = (torch.rand(shape, generator=of_weight, device=device, dtype=wide) for _ in range(2))
+    right = (mean * (0.5 + u) + v).floor_().clamp_(max=3.0)
+    del u, v, kept, sign
+    # An odd K's middle column has no partner.
+    x_middle = torch.randint(-1, 2, (problem.m, middle), generator=of_x, device=device).to(wide)
+    w_middle = torch.ones((columns, middle), device=device, dtype=wide)
+    x = torch.cat((left, x_middle, (differ - left).flip(1)), dim=1)
+    weight = torch.cat((right, w_middle, right.flip(1)), dim=1)
+    # Small in every factor: exact as whatever it is multiplied.
+    result = torch.cat((differ, x_middle), dim=1) @ torch.cat((right, w_middle), dim=1).T
+    return x, weight, result

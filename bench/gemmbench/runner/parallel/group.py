@@ -1,14 +1,16 @@
 """One group on all ranks: each case tried alone, then all in turns, then verified again."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from functools import partial
 
-from gemmbench.records.schema import Status
 from gemmbench.runner.messages import Bound, Ended
 from gemmbench.runner.parallel.checks import ExactCheck
+from gemmbench.runner.parallel.passing import passed
 from gemmbench.runner.parallel.plan import ParallelGroup
+from gemmbench.runner.parallel.possible import KERNELS, sets_of
 from gemmbench.runner.parallel.ranks import Ranks
+from gemmbench.runner.parallel.rounding import RoundingCheck
 from gemmbench.runner.parallel.turns import (
     Clock,
     Subject,
@@ -18,24 +20,15 @@ from gemmbench.runner.parallel.turns import (
     make_clock,
     take_turn,
 )
-from gemmbench.runner.reason import reason_of
 from gemmbench.runner.recording import Progress
 from gemmbench.runner.taking import give_back_memory
-from gemmbench.timing.method import Timing, operand_sets
+from gemmbench.timing.method import Timing
 from gemmbench.timing.rounds import rounds
 from gemmbench.timing.turn import Turn
-from gemmbench.verify import WrongError
 from gemmkernels.kernel import Launch
 from gemmkernels.parallel.kernel import ParallelKernel
-from gemmkernels.parallel.ladder import PARALLEL
 from gemmkernels.parallel.shards import Shards, allocate_shards, fill_shards
 from gemmkernels.parallel.task import Task
-
-KERNELS: Mapping[str, ParallelKernel] = {one.name: one for one in PARALLEL}
-
-
-class BrokenError(Exception):
-    """Some ranks came through a collective and others did not: they can do nothing more."""
 
 
 @dataclass(kw_only=True)
@@ -48,11 +41,18 @@ class _Alive:
     launches: tuple[Launch, ...]
     subject: Subject
     checks: int = 0
+    error: float | None = None
+    rows: int = 0
 
     @property
     def name(self) -> str:
         case = self.progress.case
         return f"{case.kernel}/{case.problem.precision}"
+
+    @property
+    def ends(self) -> list[int]:
+        """The sets that are checked: an error that depends on the place shows in either."""
+        return sorted({0, len(self.sets) - 1})
 
 
 @dataclass(kw_only=True)
@@ -68,23 +68,25 @@ class GroupWork:
     data: str
     seed: int
     hear: Callable[[Progress, Turn], None] = lambda _progress, _turn: None
+    _counts: dict[Task, int] = field(default_factory=dict)
     _sets: dict[Task, tuple[Shards, ...]] = field(default_factory=dict)
     _exact: ExactCheck = field(default_factory=ExactCheck)
 
     def run(self) -> list[Progress]:
         """What became of each case: on rank 0 with its turns."""
         every = [Progress(case=case) for case in self.group.cases]
+        self._counts = sets_of(
+            [self.group.task(case) for case in self.group.cases], self.ranks, self.timing
+        )
         clock = make_clock(self.ranks)
         try:
             alive = [one for progress in every if (one := self._try(progress, clock))]
-            for sets in self._sets.values():
-                for number, shards in enumerate(sets):
-                    fill_shards(shards, data=self.data, seed=self.seed + number)
+            alive = [one for one in alive if self._apart(one.progress, partial(self._refill, one))]
             if alive:
                 self._turns(alive, clock)
             for one in alive:
                 self._step(one.progress, "verified again")
-                if self._passed(one.progress, partial(self._verify, one, 1)):
+                if self._verified(one, 1) and self._rounded(one):
                     self._end(one)
         finally:
             clock.close()
@@ -101,7 +103,14 @@ class GroupWork:
 
         def bind() -> None:
             if task not in self._sets:
-                self._sets[task] = self._allocate(task)
+                self._sets[task] = allocate_shards(
+                    task,
+                    self.ranks.device,
+                    rank=self.ranks.rank,
+                    group=self.ranks.group,
+                    sets=self._counts[task],
+                )
+                self._fill(self._sets[task], range(self._counts[task]))
             sets = self._sets[task]
             launches = tuple(kernel.launch(shards) for shards in sets)
             subject = Subject(launches=launches)
@@ -112,20 +121,18 @@ class GroupWork:
             )
 
         self._step(progress, "allocating")
-        # Nothing is exchanged here: one rank that lacks memory costs the case, and no more.
-        if not self._passed(progress, bind, apart=True):
+        if not self._apart(progress, bind):
             return None
         one = found[0]
-
-        def trial() -> None:
-            self._verify(one, 1)
-            for number, shards in enumerate(one.sets):
-                fill_shards(shards, data=self.data, seed=self.seed + number)
-            calibrate(one.subject, clock, self.ranks, self.timing)
-            self._verify(one, 2)
-
         self._step(progress, "the trial")
-        if not self._passed(progress, trial):
+        calibrated = partial(calibrate, one.subject, clock, self.ranks, self.timing)
+        if not (
+            self._verified(one, 1)
+            and self._apart(progress, partial(self._refill, one))
+            and passed(self.ranks, progress, calibrated)
+            and self._verified(one, 2)
+            and self._rounded(one)
+        ):
             return None
         first = one.launches[0]
         progress.bound = Bound(
@@ -142,32 +149,65 @@ class GroupWork:
         )
         return one
 
-    def _allocate(self, task: Task) -> tuple[Shards, ...]:
-        """Layers rotate through memory; a message is sent from the same place again and again, as
-        nccl-tests does."""
-        device, count = self.ranks.device, 1
-        if task.split:
-            count = operand_sets(
-                task.shard_bytes,
-                cache=self.timing.cache,
-                llc_bytes=device.llc_bytes,
-                memory_bytes=device.memory_bytes // (1 if device.is_gpu else self.ranks.on_node),
-            )
-        return allocate_shards(
-            task, device, rank=self.ranks.rank, group=self.ranks.group, sets=count
-        )
+    def _fill(self, sets: tuple[Shards, ...], which: Iterable[int]) -> None:
+        """With what is timed."""
+        for number in which:
+            fill_shards(sets[number], data=self.data, seed=self.seed + number)
 
-    def _verify(self, one: _Alive, salt: int) -> None:
-        """The first set and the last: an error that depends on the place shows in either."""
-        for index in sorted({0, len(one.sets) - 1}):
+    def _refill(self, one: _Alive) -> None:
+        """Those that were checked: there may be thousands of them, of a small layer."""
+        self._fill(one.sets, one.ends)
+
+    def _verified(self, one: _Alive, salt: int) -> bool:
+        """Whole numbers, bit for bit."""
+        for index in one.ends:
             shards, launch = one.sets[index], one.launches[index]
-            self._exact.fill(shards, one.kernel, salt)
+            fill = partial(self._exact.fill, shards, one.kernel, salt)
+            compare = partial(self._exact.compare, shards, one.kernel, launch)
+            if not self._checked(one, launch, fill, compare):
+                return False
+        one.checks += 1
+        return True
+
+    def _rounded(self, one: _Alive) -> bool:
+        """Layers on the timed data, held against float64."""
+        for index in one.ends if self.group.split else ():
+            check = RoundingCheck(
+                shards=one.sets[index],
+                kernel=one.kernel,
+                launch=one.launches[index],
+                data=self.data,
+                seed=self.seed + index,
+            )
+            if not self._checked(one, check.launch, check.fill, check.compare):
+                return False
+            worst = max(self.ranks.every(check.error))
+            one.error, one.rows = max(one.error or 0.0, worst), check.looked_at
+        return True
+
+    def _checked(
+        self, one: _Alive, launch: Launch, fill: Callable[[], None], compare: Callable[[], None]
+    ) -> bool:
+        """What takes memory before and after the launch is apart from it."""
+
+        def prepare() -> None:
+            fill()
             if launch.prepare:
                 launch.prepare()
+            self._synchronize()
+
+        def run() -> None:
             launch.run()
             self._synchronize()
-            self._exact.compare(shards, one.kernel, launch, salt)
-        one.checks += 1
+
+        return (
+            self._apart(one.progress, prepare)
+            and passed(self.ranks, one.progress, run)
+            and self._apart(one.progress, compare)
+        )
+
+    def _apart(self, progress: Progress, work: Callable[[], None]) -> bool:
+        return passed(self.ranks, progress, work, apart=True)
 
     def _turns(self, alive: list[_Alive], clock: Clock) -> None:
         by_name = {one.name: one for one in alive}
@@ -197,40 +237,15 @@ class GroupWork:
             by_name[name].progress.turns += turns
 
     def _end(self, one: _Alive) -> None:
-        one.progress.ended = Ended(case=0, status="ok", exact_by="product", checks=one.checks)
+        one.progress.ended = Ended(
+            case=0,
+            status="ok",
+            exact_by="product",
+            checks=one.checks,
+            error=one.error,
+            rows=one.rows,
+        )
         one.progress.end("ok", "")
-
-    def _passed(self, progress: Progress, work: Callable[[], None], *, apart: bool = False) -> bool:
-        """Do it on every rank; what goes wrong on any of them ends the case on all.
-
-        Unless the ranks work `apart`, one that fails alone leaves the others in a collective.
-        Raises BrokenError where that has happened.
-        """
-        status: Status | str = ""
-        reason = ""
-        try:
-            work()
-        except WrongError as error:
-            status, reason = "wrong", str(error)
-        except Exception as error:
-            status, reason = "failed", reason_of(error)
-            self.ranks.guard.note(f"fault {reason}")
-        found = self.ranks.every((status, reason))
-        failed = [(rank, why) for rank, (what, why) in enumerate(found) if what == "failed"]
-        if failed:
-            rank, why = failed[0]
-            if not apart and len(failed) < self.ranks.ranks:
-                raise BrokenError(f"rank {rank}: {why}")
-            progress.end(
-                "failed", why if len(failed) == self.ranks.ranks else f"rank {rank}: {why}"
-            )
-            self.ranks.guard.note("")
-            return False
-        for rank, (what, why) in enumerate(found):
-            if what == "wrong":
-                progress.end("wrong", f"rank {rank}: {why}")
-                return False
-        return True
 
     def _step(self, progress: Progress, what: str) -> None:
         self.ranks.guard.step(f"{progress.case.kernel} {self.group.name}, {what}")
@@ -240,19 +255,3 @@ class GroupWork:
             import torch
 
             torch.cuda.synchronize()
-
-
-def unsupported(group: ParallelGroup, ranks: Ranks) -> list[Progress]:
-    """The cases of a group that cannot be done, each with its reason."""
-    found = []
-    for case in group.cases:
-        reason = KERNELS[case.kernel].why_not(group.task(case), ranks.device)
-        if reason:
-            found.append(Progress(case=case, status="unsupported", reason=reason))
-    return found
-
-
-def without(group: ParallelGroup, cases: list[Progress]) -> ParallelGroup:
-    """The group without those."""
-    gone = [one.case for one in cases]
-    return replace(group, cases=tuple(case for case in group.cases if case not in gone))

@@ -1,6 +1,7 @@
 """Ends a rank that must end, also while torch holds its main thread in a collective."""
 
 import contextlib
+import json
 import os
 import signal
 import threading
@@ -17,6 +18,9 @@ GRACE_S = 1.5
 
 INTERRUPTED = 130
 
+LEFT = "gemmbench/left"
+"""Where ranks leave their notes, one after another: rank 0 need not ask each."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Peer:
@@ -31,7 +35,7 @@ class Guard:
 
     Rank 0 alone says why a run ends: `closing(reason, interrupted)` writes the rest of its file and
     returns the line to say. The others leave a note for it, and say nothing. `start()` it before
-    torch is imported, so that no thread of torch's takes the signals.
+    numpy and torch are imported, so that no thread of theirs takes the signals.
     """
 
     def __init__(self, rank: int, say: Callable[[str], None]) -> None:
@@ -62,7 +66,7 @@ class Guard:
     def note(self, text: str) -> None:
         """Leave a word for rank 0, before this rank ends."""
         with contextlib.suppress(Exception):  # of a store that is gone
-            self.store.set(f"gemmbench/left/{self.rank}", text)
+            self.store.append(LEFT, json.dumps([self.rank, text]) + "\n")
 
     def lost(self, reason: str) -> None:
         """The main thread cannot go on, for this reason or since another rank has ended."""
@@ -109,7 +113,7 @@ class Guard:
 
     def _culprit(self) -> str:
         """Which rank has ended, hangs or failed, and why, if one is known."""
-        notes = {rank: text for rank in range(1, MOST_ASKED) if (text := self._left(rank))}
+        notes = self._left()
         for peer in self.peers:
             state = _state(peer.pid)
             if state in ("", "Z", "X") and peer.rank not in notes:
@@ -126,17 +130,16 @@ class Guard:
             return f"rank {own[0][0]}: {own[0][1]}"
         return f"rank {faults[0][0]} has lost another rank: {faults[0][1]}" if faults else ""
 
-    def _left(self, rank: int) -> str:
+    def _left(self) -> dict[int, str]:
+        """The last word of each rank that has left one; none where the store is gone."""
         try:
-            key = f"gemmbench/left/{rank}"
-            known = self.store is not None and self.store.check([key])
-            return self.store.get(key).decode(errors="replace") if known else ""
+            known = self.store is not None and self.store.check([LEFT])
+            lines = self.store.get(LEFT).decode().splitlines() if known else []
+            notes: dict[int, str] = dict(map(json.loads, lines))
         except Exception:
-            return ""
+            return {}
+        return {rank: text for rank, text in sorted(notes.items()) if text}
 
-
-MOST_ASKED = 64
-"""Ranks whose notes are read."""
 
 _OF_ANOTHER = ("connection closed", "connection reset", "timed out", "broken pipe", "socket")
 

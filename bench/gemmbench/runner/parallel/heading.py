@@ -10,8 +10,8 @@ from gemmbench.doctor.examination import Examination
 from gemmbench.records.schema import Header, Place, Record
 from gemmbench.runner.header import make_header
 from gemmbench.runner.messages import Hello, KernelInfo
-from gemmbench.runner.parallel.group import KERNELS
 from gemmbench.runner.parallel.plan import ParallelGroup
+from gemmbench.runner.parallel.possible import KERNELS
 from gemmbench.runner.parallel.ranks import Ranks, kernels_digest
 from gemmbench.runner.parallel.request import ParallelRequest
 from gemmbench.runner.plan import Plan

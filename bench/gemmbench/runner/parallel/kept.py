@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from gemmbench.quantities import counted
 from gemmbench.records.journal import Journal
 from gemmbench.records.reader import Run, read
 from gemmbench.records.schema import Footer, Header, Record
@@ -82,6 +83,12 @@ def open_file(
         raise GemmbenchError(
             f"run {run.header.run_id} has {run.header.request.get('ranks')} ranks, and here are "
             f"{ranks}: start as many"
+        )
+    before, now = (one.place.at_once if one.place else 1 for one in (run.header, header))
+    if before != now:
+        raise GemmbenchError(
+            f"run {run.header.run_id} had {counted(before, 'rank')} on a node, and here "
+            f"{'are' if now > 1 else 'is'} {now}: start as many"
         )
     check_same(run.header, header)
     for record in run.records:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -31,7 +32,8 @@ CONTROL_PATIENCE = 3
 class Ranks:
     """This rank among the others. `group` is what is measured; they agree over another, by gloo.
 
-    `on_node` is how many ranks share this node, `node` is its number.
+    `on_node` is how many ranks share this node, `node` is its number; `local_rank` is what the
+    launcher calls it.
     """
 
     rank: int
@@ -94,8 +96,13 @@ class Ranks:
                 raise GemmbenchError(f"rank {rank}: {text}" if rank else text)
 
 
+class UnmetError(GemmbenchError):
+    """The ranks did not find one another: who hears of it knows of no other that says so."""
+
+
 def meet(launched: Launcher, guard: Guard, *, timeout_s: float) -> Ranks:
-    """Meet the other ranks. Raises GemmbenchError where they do not come, or are not of one kind.
+    """Meet the other ranks. Raises UnmetError where they do not come, and GemmbenchError where they
+    are not of one kind.
 
     Imports torch.
     """
@@ -103,7 +110,7 @@ def meet(launched: Launcher, guard: Guard, *, timeout_s: float) -> Ranks:
     import torch.distributed as dist
 
     guard.step("the rendezvous")
-    patience = timedelta(seconds=timeout_s)
+    patience, began = timedelta(seconds=timeout_s), time.monotonic()
     try:
         rendezvous: Any = dist.rendezvous  # type: ignore[attr-defined]
         store, rank, size = next(iter(rendezvous("env://", timeout=patience)))
@@ -114,27 +121,45 @@ def meet(launched: Launcher, guard: Guard, *, timeout_s: float) -> Ranks:
     except (RuntimeError, ValueError) as error:
         where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         told = next(iter(str(error).splitlines()), "")[:160]
-        raise GemmbenchError(
-            f"not all {launched.ranks} ranks met at {where} within {timeout_s:g} s ({told}): see "
-            "that each is started, and that the address can be reached from every node"
+        raise UnmetError(
+            f"not all {launched.ranks} ranks met at {where} in {time.monotonic() - began:.0f} s "
+            f"({told}): see that each is started, and that each node reaches the others; of several"
+            " networks name one, in GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME"
         ) from None
     guard.store = store
-    ranks = Ranks(rank=launched.rank, ranks=launched.ranks, guard=guard)
+    ranks = Ranks(
+        rank=launched.rank, ranks=launched.ranks, guard=guard, local_rank=launched.local_rank
+    )
     _alike(ranks, "gemmbench", _version.__version__)
     _alike(ranks, "torch", torch.__version__)
     _alike(ranks, "gemmbench's kernels", kernels_digest())
-    nodes = ranks.every((socket.gethostname(), os.getpid()))
-    names = [name for name, _ in nodes]
-    ranks.node = list(dict.fromkeys(names)).index(names[rank])
-    ranks.on_node = names.count(names[rank])
-    # A launcher may give each task a container, where each is the first of its node.
-    ranks.local_rank = names[:rank].count(names[rank])
+    found = ranks.every((_machine(), _processes(), os.getpid()))
+    machines = [machine for machine, _, _ in found]
+    ranks.node = list(dict.fromkeys(machines)).index(machines[rank])
+    ranks.on_node = machines.count(machines[rank])
     guard.peers = [
         Peer(rank=other, pid=pid)
-        for other, (name, pid) in enumerate(nodes)
-        if other != rank and name == names[rank]
+        for other, (*where, pid) in enumerate(found)
+        if other != rank and where == [*found[rank][:2]]
     ]
     return ranks
+
+
+def _machine() -> str:
+    """This node, until it is started anew. Its name does not do: nodes may share one, and
+    containers have their own."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return socket.gethostname()
+
+
+def _processes() -> str:
+    """The PID namespace: only within one does a process's number name it."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
 
 
 def kernels_digest() -> str:

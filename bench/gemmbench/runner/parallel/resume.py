@@ -1,12 +1,12 @@
 """Taking up a run of several ranks that was cut short, with the options that it began with."""
 
 from dataclasses import fields, replace
-from pathlib import Path
 
 import msgspec
 
 from gemmbench.records.reader import Run
 from gemmbench.runner.parallel.request import ParallelRequest
+from gemmbench.suites.parallel.reader import names, suite_name
 from gemmkernels.errors import GemmbenchError
 from gemmkernels.smallfile import fault
 
@@ -34,15 +34,25 @@ def of_run(run: Run, given: ParallelRequest) -> ParallelRequest:
         if item.name not in _GIVEN_AGAIN and getattr(given, item.name) != getattr(usual, item.name):
             option = _OPTIONS.get(item.name, item.name)
             raise GemmbenchError(f"--resume takes the run's own options: leave out --{option}")
-    files = {Path(text).name: text for text in given.suites}
-    suites = []
-    for name in request.suites:
-        if not name.endswith(".toml"):
-            suites.append(name)
+    suites = _again(request.suites, given.suites)
+    return replace(request, suites=suites, timeout_s=given.timeout_s)
+
+
+def _again(kept: tuple[str, ...], given: tuple[str, ...]) -> tuple[str, ...]:
+    """The suites: those that ship with gemmbench by their names, all others as given again, since a
+    run file must not choose what is read."""
+    shipped = names()
+    files = {suite_name(text): text for text in given}
+    if unknown := [text for name, text in files.items() if name not in kept]:
+        raise GemmbenchError(f"--suite {unknown[0]} was not in that run: leave it out")
+    found = []
+    for name in kept:
+        if name in shipped:
+            found.append(name)
         elif name in files:
-            suites.append(files[name])
+            found.append(files[name])
         else:
             raise GemmbenchError(
                 f"that run used the file {name[:80]}: give it again, --suite …/{name[:80]}"
             )
-    return replace(request, suites=tuple(suites), timeout_s=given.timeout_s)
+    return tuple(found)

@@ -14,7 +14,7 @@ from gemmbench.runner.family import family
 from gemmbench.runner.header import case_name
 from gemmbench.runner.listener import Outcome
 from gemmbench.runner.parallel.devices import take_device
-from gemmbench.runner.parallel.group import BrokenError, GroupWork, unsupported, without
+from gemmbench.runner.parallel.group import GroupWork
 from gemmbench.runner.parallel.guard import Guard
 from gemmbench.runner.parallel.heading import doctored, heading, record_of
 from gemmbench.runner.parallel.kept import (
@@ -27,9 +27,11 @@ from gemmbench.runner.parallel.kept import (
     outcome_of,
 )
 from gemmbench.runner.parallel.launcher import Launcher
+from gemmbench.runner.parallel.passing import BrokenError
 from gemmbench.runner.parallel.plan import ParallelGroup, make_groups, make_timing, suites_of
+from gemmbench.runner.parallel.possible import unsupported, without
 from gemmbench.runner.parallel.ranks import Ranks, meet
-from gemmbench.runner.parallel.request import ParallelRequest
+from gemmbench.runner.parallel.request import LONGEST_S, ParallelRequest
 from gemmbench.runner.parallel.resume import of_run
 from gemmbench.runner.reason import reason_of
 from gemmbench.runner.recording import Progress
@@ -38,7 +40,8 @@ from gemmkernels.errors import GemmbenchError
 
 SLACK = 1.5
 SLACK_S = 5.0
-"""A collective that times out says so itself; only where nothing does, the guard ends the run."""
+"""A collective over gloo that times out says so itself. Where nothing does, as on GPUs, the guard
+ends the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,13 +60,12 @@ def carry_out(
     *,
     resume: str | None = None,
 ) -> Outcome | None:
-    """One rank's part of a run; how it ended on rank 0, None on the others.
+    """One rank's part of a run; how it ended on rank 0, None on the others. `guard` has started.
 
     Raises GemmbenchError for a mistake of the user's, on every rank. A rank that is lost ends the
     process here, with its reason said by rank 0.
     """
     began = time.monotonic()
-    guard.start()
     try:
         return _carry_out(request, launched, guard, listener, resume=resume, began=began)
     except (GemmbenchError, KeyboardInterrupt):
@@ -90,7 +92,7 @@ def _carry_out(
             asked, previous = _asked(request, resume)
         except GemmbenchError as error:
             mistake = error  # the others are to know before this rank goes
-    ranks = meet(launched, guard, timeout_s=asked.request.timeout_s if asked else 120.0)
+    ranks = meet(launched, guard, timeout_s=min(request.timeout_s, LONGEST_S))
     told: _Asked | None = ranks.tell(asked)
     if mistake:
         raise mistake
