@@ -128,7 +128,8 @@ def poisoned(
     which records are looked up: precision, layout, the names of devices and spec sheets.
     """
     lines = sound(texts, factor=factor)
-    looked_up = set() if words else {"precision", "layout", "device_id", "group", "tool"}
+    kept = {"precision", "layout", "device_id", "group", "tool", "collective"}
+    looked_up = set() if words else kept
     for index, line in enumerate(lines):
         text = texts[index % len(texts)]
         if line["type"] in ("run", "end"):

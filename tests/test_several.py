@@ -215,6 +215,8 @@ class Victim:
 
     def hit(self, end: str, draw: random.Random) -> None:
         assert self.process is not None
+        if self.process.poll() is not None:  # it came to its end: that number may be another's
+            return
         if end in ("driver", "SIGINT"):
             os.kill(self.process.pid, signal.SIGINT if end == "SIGINT" else signal.SIGKILL)
             return
