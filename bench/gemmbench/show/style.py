@@ -231,9 +231,7 @@ def save(made: Figure, stem: Path) -> list[Path]:
             made.savefig(paths[1], metadata={"Date": None})
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise GemmbenchError(
-            f"cannot write {paths[0]}: {reason}; choose another place with --out"
-        ) from error
+        raise GemmbenchError(f"cannot write {paths[0]}: {reason}; choose another place") from error
     return paths
 
 
